@@ -1,0 +1,83 @@
+"""Every error and warning of skdefer: one class a situation.
+
+Errors derive from the built-in that callers would catch anyway (``ValueError``,
+``RuntimeError``, ...), so code that knows nothing of skdefer still handles them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CapacityWarning",
+    "DatasetNotFoundError",
+    "ExpertAnswerError",
+    "ExpertPredictionsMissingError",
+    "ModelDisagreementWarning",
+    "OutOfLabelsWarning",
+    "SkdeferWarning",
+    "UnansweredError",
+    "UncachedWarning",
+    "UncalibratedScoreWarning",
+    "UnseenClassWarning",
+]
+
+
+class ExpertAnswerError(RuntimeError):
+    """An expert raised, or returned something that is not one answer per row."""
+
+
+class ExpertPredictionsMissingError(ValueError):
+    """An expert known only by a record can't be asked, and no answers were passed."""
+
+
+class UnansweredError(RuntimeError):
+    """A deferred row has no answer and ``on_missing="raise"``.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    answers : ndarray of shape (n_rows, n_experts), dtype object
+        The answers already bought, ``None`` where there is none. Pass them back as
+        ``expert_predictions=`` and nothing is asked, or paid, twice.
+    """
+
+    def __init__(self, message: str, answers: Any = None):
+        super().__init__(message, answers)
+        self.answers = answers
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """A data set that skdefer doesn't ship is not where it was looked for."""
+
+
+class SkdeferWarning(UserWarning):
+    """Base of all warnings of skdefer."""
+
+
+class OutOfLabelsWarning(SkdeferWarning):
+    """Some answers of an expert are not among the classes."""
+
+
+class UnseenClassWarning(SkdeferWarning):
+    """A fold of the cross-fitting never saw a class; its probability there is 0."""
+
+
+class ModelDisagreementWarning(SkdeferWarning):
+    """``estimator.predict`` disagrees with the least expected cost of its probabilities."""
+
+
+class UncachedWarning(SkdeferWarning):
+    """``memory`` was given, but something can't be hashed and so is not kept."""
+
+
+class CapacityWarning(SkdeferWarning):
+    """An expert declares a capacity that the policy in use does not hold."""
+
+
+class UncalibratedScoreWarning(SkdeferWarning):
+    """A cost is subtracted from a score that is not in units of the cost."""
