@@ -1,3 +1,12 @@
-"""Learning to defer as an ordinary scikit-learn step."""
+"""Learning to defer as an ordinary scikit-learn step.
+
+A model answers what it answers well and hands the other rows to whoever is worth their
+price there: a clinician, a review desk, a second model, an LLM.
+"""
+
+from skdefer.deferral import DeferralClassifier
+from skdefer.experts import ColumnExpert, Expert, ExpertProfile, IndexExpert
 
 __version__ = "0.1.0.dev0"
+
+__all__ = ["ColumnExpert", "DeferralClassifier", "Expert", "ExpertProfile", "IndexExpert"]

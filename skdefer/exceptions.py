@@ -23,23 +23,15 @@ __all__ = [
 ]
 
 
-class ExpertAnswerError(RuntimeError):
-    """An expert raised, or returned something that is not one answer per row."""
-
-
-class ExpertPredictionsMissingError(ValueError):
-    """An expert known only by a record can't be asked, and no answers were passed."""
-
-
-class UnansweredError(RuntimeError):
-    """A deferred row has no answer and ``on_missing="raise"``.
+class _PaidError(RuntimeError):
+    """An error that carries the answers bought before it.
 
     Parameters
     ----------
     message : str
         What happened and what to do.
-    answers : ndarray of shape (n_rows, n_experts), dtype object
-        The answers already bought, ``None`` where there is none. Pass them back as
+    answers : ndarray of shape (n_rows, n_experts), dtype object, default=None
+        The answers at hand, ``None`` where there is none. Pass them back as
         ``expert_predictions=`` and nothing is asked, or paid, twice.
     """
 
@@ -49,6 +41,18 @@ class UnansweredError(RuntimeError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class ExpertAnswerError(_PaidError):
+    """An expert raised, or returned something that is not one answer per row."""
+
+
+class ExpertPredictionsMissingError(ValueError):
+    """An expert known only by a record can't be asked, and no answers were passed."""
+
+
+class UnansweredError(_PaidError):
+    """A deferred row has no answer and ``on_missing="raise"``."""
 
 
 class DatasetNotFoundError(FileNotFoundError):

@@ -176,3 +176,38 @@ def decode_answers(codes: np.ndarray, classes: np.ndarray) -> np.ndarray:
     known = codes >= 0
     answers[known] = classes[codes[known]]
     return answers
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
+    """Bring sample weights to a float array of shape (n_rows,); ones if None.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_rows,) or None
+        Weight of each row.
+    n_rows : int
+        The number of rows.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_rows,)
+        Finite and not negative.
+
+    Raises
+    ------
+    ValueError
+        For a wrong length, a negative weight or one that is not finite.
+    """
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weights = np.asarray(sample_weight, dtype=float)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}; expected ({n_rows},), a weight per row."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            "sample_weight has negative values, NaN or infinity; expected finite weights >= 0. "
+            "Remove those rows, or give them the weight 0."
+        )
+    return weights

@@ -1,0 +1,513 @@
+"""The contract of every deferral estimator: who answers a row, why, and what it costs."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, clone
+from sklearn.metrics import accuracy_score
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import check_is_fitted, check_memory
+
+from skdefer.costs import least_cost_answer, resolve_cost, resolve_error_cost
+from skdefer.exceptions import (
+    ExpertAnswerError,
+    ExpertPredictionsMissingError,
+    UncalibratedScoreWarning,
+)
+from skdefer.experts._asking import ask, collect, open_store
+from skdefer.experts._base import AbsentExpert, Expert
+from skdefer.experts._panel import (
+    MISSING_FATE,
+    MODEL,
+    can_be_asked,
+    encode_checked,
+    make_panel,
+    visible,
+)
+from skdefer.experts._profile import ExpertProfile
+from skdefer.utils._rows import count_rows
+from skdefer.utils._signature import keywords_only
+from skdefer.utils._validation import MISSING, check_answers
+
+
+@dataclass
+class _Weighed:
+    """What is known of a batch before anybody is asked; n rows, K classes, J experts."""
+
+    X: Any  # without the columns of column experts
+    proba: np.ndarray  # (n, K)
+    loss: np.ndarray  # (n, 1 + J), in units of the cost
+    cost: np.ndarray  # (n, J), of asking
+    score: np.ndarray  # (n, J)
+
+
+class DeferralMixin(ClassifierMixin):
+    """The methods that every deferral estimator shares.
+
+    A subclass fits ``classes_``, ``experts_``, ``profiles_``, ``policy_``, ``routes_`` and
+    ``error_cost_`` (a matrix, or None), and writes ``_model_proba(X)``, the class
+    probabilities, ``_route_losses(proba, X)``, the expected loss of each route, and
+    ``_uncertainty(proba, X)``. It has the parameters ``experts``, ``cost``,
+    ``error_cost``, ``on_missing`` and ``memory``. X comes without the columns that only
+    their experts may see.
+    """
+
+    # Set on the class, so that no user has to call set_*_request for them.
+    __metadata_request__fit = {"expert_predictions": True, "groups": True}
+    __metadata_request__predict = {"expert_predictions": True, "return_route": UNUSED}
+    __metadata_request__score = {"expert_predictions": True}
+
+    #: Whether scores are in units of the cost, so that costs can be subtracted.
+    score_is_calibrated: bool = True
+
+    def __sklearn_clone__(self):
+        # Experts are the world, not parameters: a copy would split their locks and
+        # budgets, and unfit a classifier that is an expert.
+        parameters = {
+            name: value if name == "experts" else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
+        new = type(self)(**parameters)
+        if hasattr(self, "_metadata_request"):
+            new._metadata_request = copy.deepcopy(self._metadata_request)
+        return new
+
+    # -- the model alone ------------------------------------------------------------
+
+    def predict_model(self, X):
+        """Labels of the model alone; no expert is asked.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+            The class of least expected cost: the most probable one, unless
+            ``error_cost`` is a matrix.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[least_cost_answer(proba, self.error_cost_)]
+
+    def predict_proba(self, X):
+        """Class probabilities of the model alone; no expert is asked.
+
+        Scorers that read probabilities (``"roc_auc"``, ``"neg_log_loss"``) therefore
+        measure the model, not the system.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_rows, n_classes)
+            In the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        self._check_rows(X)
+        return self._model_proba(visible(X, self._panel))
+
+    # -- who should answer ----------------------------------------------------------
+
+    def deferral_score(self, X):
+        """What handing a row to each expert is expected to gain, net of the price.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        score : ndarray of shape (n_rows, n_experts)
+            Expected loss of the model's answer less that of the expert's answer and less
+            the expert's cost, in units of the cost. Above 0: worth it.
+        """
+        return self._weigh(X).score
+
+    def predict_route(self, X):
+        """Who should answer each row; nobody is asked.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        route : ndarray of int of shape (n_rows,)
+            Positions in ``routes_``: 0 the model, j in 1..n_experts expert j.
+        """
+        return self._route(self._weigh(X))
+
+    def predict_defer(self, X):
+        """Whether each row should be handed over; nobody is asked.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        defer : ndarray of shape (n_rows,), dtype bool
+            True where some expert should answer.
+        """
+        return self.predict_route(X) > 0
+
+    def predict_panel(self, X):
+        """Whom to ask on each row; nobody is asked.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        panel : ndarray of shape (n_rows, n_experts), dtype bool
+            One True per deferred row, in the column of its expert.
+        """
+        return self.predict_route(X)[:, None] == np.arange(1, self.n_experts_ + 1)
+
+    # -- the whole system -----------------------------------------------------------
+
+    @keywords_only
+    def predict(self, X, *, expert_predictions=None, return_route=False):
+        """Labels of the whole system: the model's, and the experts' where they are asked.
+
+        Each expert is asked once, for the rows handed to it alone.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+        expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), default=None
+            Answers at hand; read on deferred rows only. A missing one is asked for where
+            the expert can be asked.
+        return_route : bool, default=False
+            Whether to return who answered, too.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+            The system's answers.
+        route : ndarray of int of shape (n_rows,)
+            Who actually answered, as positions in ``routes_``. Only with ``return_route``.
+
+        Raises
+        ------
+        ExpertPredictionsMissingError
+            If an expert can't be asked and ``expert_predictions`` is missing.
+        UnansweredError
+            If a deferred row has no answer and ``on_missing="raise"``.
+        ExpertAnswerError
+            If an expert fails; this error and the one before carry the answers at hand.
+        """
+        check_is_fitted(self)
+        self._check_rows(X)
+        codes = self._recorded_codes(X, expert_predictions)
+        weighed = self._weigh(X)
+        if self._rejects_only:
+            route = np.zeros(len(codes), dtype=np.intp)
+        else:
+            route = collect(
+                self._panel,
+                X,
+                self._route(weighed),
+                weighed.score,
+                codes,
+                self.classes_,
+                on_missing=self.on_missing,
+                store=self._store(),
+            )
+        labels = least_cost_answer(weighed.proba, self.error_cost_)
+        deferred = np.flatnonzero(route)
+        labels[deferred] = codes[deferred, route[deferred] - 1]
+        labels = self.classes_[labels]
+        return (labels, route) if return_route else labels
+
+    @keywords_only
+    def score(self, X, y, *, expert_predictions=None, sample_weight=None):
+        """Accuracy of the whole system.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+        y : array-like of shape (n_rows,)
+            The truth.
+        expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), default=None
+            As in ``predict``.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Share of right answers.
+        """
+        labels = self.predict(X, expert_predictions=expert_predictions)
+        return accuracy_score(y, labels, sample_weight=sample_weight)
+
+    def ask_experts(self, X, where=None):
+        """Ask the experts, whatever the route: for reports, curves and audits.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+        where : array-like of bool of shape (n_rows,) or (n_rows, n_experts), default=None
+            Whom to ask on which row; None: everybody on every row. This may cost money.
+
+        Returns
+        -------
+        answers : ndarray of shape (n_rows, n_experts), dtype object
+            Labels, None where nobody was asked or nobody answered. Answers outside
+            ``classes_`` are left as they are.
+        """
+        check_is_fitted(self)
+        n_rows = self._check_rows(X)
+        mask = np.ones((n_rows, self.n_experts_), dtype=bool)
+        if where is not None:
+            where = np.asarray(where, dtype=bool)
+            if where.shape not in ((n_rows,), (n_rows, self.n_experts_)):
+                raise ValueError(
+                    f"where has shape {where.shape}; expected ({n_rows},) or "
+                    f"({n_rows}, {self.n_experts_}), True where an expert is to be asked."
+                )
+            mask &= where.reshape(n_rows, -1)
+        answers = np.full((n_rows, self.n_experts_), None, dtype=object)
+        store = self._store()
+        for j, (name, expert) in enumerate(self._panel.items()):
+            if expert.can_answer and mask[:, j].any():
+                try:
+                    answers[mask[:, j], j] = ask(
+                        name, expert, self._panel, X, mask[:, j], store=store
+                    )
+                except ExpertAnswerError as error:
+                    error.answers = answers
+                    raise
+        return answers
+
+    def explain_defer(self, X):
+        """Why each row is kept or handed over; nobody is asked.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        explanation : DataFrame of length n_rows
+            ``route``, ``model_answer``, ``model_confidence``, ``expected_loss_model``, then
+            for each expert ``expected_loss_NAME``, ``uncertainty_NAME`` (posterior
+            standard deviation), ``cost_NAME`` and ``score_NAME``, and ``reason``, a
+            sentence. Losses, costs and scores are those that decided.
+        """
+        import pandas as pd
+
+        weighed = self._weigh(X)
+        route = self._route(weighed)
+        uncertainty = self._uncertainty(weighed.proba, weighed.X)
+        answer = least_cost_answer(weighed.proba, self.error_cost_)
+        rows = np.arange(len(route))
+        columns = {
+            "route": np.asarray(self.routes_, dtype=object)[route],
+            "model_answer": self.classes_[answer],
+            "model_confidence": weighed.proba[rows, answer],
+            "expected_loss_model": weighed.loss[:, 0],
+        }
+        for j, name in enumerate(self.routes_[1:]):
+            columns[f"expected_loss_{name}"] = weighed.loss[:, 1 + j]
+            columns[f"uncertainty_{name}"] = uncertainty[:, j]
+            columns[f"cost_{name}"] = weighed.cost[:, j]
+            columns[f"score_{name}"] = weighed.score[:, j]
+        columns["reason"] = [
+            self._reason(*case)
+            for case in zip(route, weighed.loss, weighed.cost, weighed.score, strict=True)
+        ]
+        index = X.index if hasattr(X, "iloc") else None
+        return pd.DataFrame(columns, index=index)
+
+    def _reason(self, route, loss, cost, score) -> str:
+        j = route - 1 if route else int(score.argmax())
+        name = self.routes_[1 + j]
+        price = f" plus its cost {cost[j]:.3g}" if cost[j] else ""
+        against = f"{name}'s expected loss {loss[1 + j]:.3g}{price}"
+        model = f"the model's expected loss {loss[0]:.3g}"
+        if route:
+            return f"Handed to {name}: {against} is below {model}."
+        if score[j] > 0:
+            return f"Kept: {against} is below {model}, but the gain is below the policy's limit."
+        return f"Kept: {model} is not above {against}."
+
+    # -- other experts --------------------------------------------------------------
+
+    def with_experts(self, experts, *, profiles=None, cost=None):
+        """Serve other experts, ones never seen too, without a refit.
+
+        Parameters
+        ----------
+        experts : expert, or sequence of experts or of pairs (name, expert)
+            As the parameter ``experts``.
+        profiles : sequence, default=None
+            What is known of each expert: a fitted :class:`ExpertProfile`, or its context
+            ``(expert_predictions, y)``, past answers with the truth. None: an expert of a
+            name seen in ``fit`` keeps its profile, and an ExpertProfile is its own.
+        cost : as the parameter, default=None
+            Prices of asking the new experts; None keeps the parameter ``cost``.
+
+        Returns
+        -------
+        estimator : object
+            A fitted copy that shares the model.
+
+        Raises
+        ------
+        ValueError
+            If an expert has no profile, the cost has another length, or the rejector or
+            the policy has learned something about each expert.
+        """
+        check_is_fitted(self)
+        panel = make_panel(experts, None, 0)
+        names = list(panel)
+        other = copy.copy(self)
+        other.experts = experts
+        if cost is not None:
+            other.cost = cost
+        if not callable(other.cost):
+            resolve_cost(other.cost, names, [e.cost for e in panel.values()], None, 0)
+        known = dict(zip(self.routes_[1:], self.profiles_, strict=True))
+        if profiles is not None:
+            if len(profiles) != len(names):
+                raise ValueError(
+                    f"{len(profiles)} profiles for {len(names)} experts {names}; pass one each."
+                )
+            given = list(profiles)
+        else:
+            given = [expert.profile or known.get(name) for name, expert in panel.items()]
+        found = [self._as_profile(p, name) for p, name in zip(given, names, strict=True)]
+        if names != list(known) or any(known[n] is not p for n, p in zip(names, found)):
+            if self.policy_.holds_expert_state:
+                raise ValueError(
+                    f"{type(self.policy_).__name__} has learned its experts one by one and can't "
+                    "serve others. Fit again with their answers, or use CostPolicy."
+                )
+            other._serve_profiles(found)
+        other._set_panel(panel)
+        return other
+
+    def _as_profile(self, given: Any, name: str) -> ExpertProfile:
+        if given is None:
+            raise ValueError(
+                f"Nothing is known of the expert {name!r}. Pass profiles=, a fitted ExpertProfile "
+                "or past answers (expert_predictions, y) for each expert."
+            )
+        if isinstance(given, ExpertProfile):
+            return given.align(self.classes_)
+        if isinstance(given, tuple) and len(given) in (2, 3):
+            return ExpertProfile(name=name, classes=self.classes_).fit(given[0], given[1])
+        raise ValueError(
+            f"The profile of expert {name!r} is a {type(given).__name__}; expected a fitted "
+            "ExpertProfile or a context (expert_predictions, y)."
+        )
+
+    def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
+        raise ValueError(
+            f"{type(self).__name__} has learned its experts one by one and can't serve others. "
+            "Fit it again with their answers."
+        )
+
+    # -- inside ---------------------------------------------------------------------
+
+    def _set_panel(self, panel: dict[str, Expert]) -> None:
+        self.experts_ = list(panel.values())
+        self.routes_ = [MODEL, *panel]
+        self.n_experts_ = len(panel)
+
+    @property
+    def _panel(self) -> dict[str, Expert]:
+        return dict(zip(self.routes_[1:], self.experts_, strict=True))
+
+    @property
+    def _rejects_only(self) -> bool:
+        return isinstance(self.experts_[0], AbsentExpert)
+
+    def _store(self):
+        return open_store(check_memory(self.memory))
+
+    def _check_rows(self, X: Any) -> int:
+        n_rows = count_rows(X)
+        if n_rows == 0:
+            raise ValueError(
+                "X has 0 rows; expected at least one. Look for a filter that leaves none."
+            )
+        return n_rows
+
+    def _weigh(self, X: Any) -> _Weighed:
+        check_is_fitted(self)
+        n_rows = self._check_rows(X)
+        X = visible(X, self._panel)
+        proba = self._model_proba(X)
+        loss = self._route_losses(proba, X) * self._error_unit()
+        own = [expert.cost for expert in self.experts_]
+        cost = resolve_cost(self.cost, self.routes_[1:], own, X, n_rows)
+        if not self.score_is_calibrated and cost.any():
+            warnings.warn(
+                f"The scores of {type(self).__name__} order rows but are not in units of the "
+                "cost, so a cost taken off them has no exact meaning. Use a budget instead.",
+                UncalibratedScoreWarning,
+                stacklevel=3,
+            )
+        return _Weighed(
+            X=X,
+            proba=proba,
+            loss=loss,
+            cost=np.broadcast_to(cost, (n_rows, self.n_experts_)),
+            score=loss[:, :1] - loss[:, 1:] - cost,
+        )
+
+    def _error_unit(self) -> float:
+        unit, matrix = resolve_error_cost(self.error_cost, self.classes_)
+        if matrix is not None and self.error_cost_ is None:
+            raise ValueError(
+                "error_cost became a matrix after fit, but the rejector was fitted to plain "
+                "errors. Call fit again."
+            )
+        return 1.0 if self.error_cost_ is not None else unit
+
+    def _route(self, weighed: _Weighed) -> np.ndarray:
+        return self.policy_.route(weighed.score, cost=weighed.cost, X=weighed.X)
+
+    def _recorded_codes(self, X: Any, expert_predictions: Any) -> np.ndarray:
+        """Encode the answers at hand; an error if nobody could ever give the missing ones."""
+        n_rows = count_rows(X)
+        names = self.routes_[1:]
+        if expert_predictions is not None:
+            answers = check_answers(expert_predictions, n_rows, names=names)[0]
+            codes = encode_checked(answers, self.classes_, names, fate=MISSING_FATE)
+            return np.maximum(codes, MISSING)  # outside the classes: no answer
+        silent = [n for n, asked in zip(names, can_be_asked(self._panel), strict=True) if not asked]
+        if silent and self.on_missing == "raise" and not self._rejects_only:
+            # Even if no row is deferred: else a search would drop the candidates that
+            # defer and pick the one that never does.
+            raise ExpertPredictionsMissingError(
+                f"The experts {silent} are known by their record alone and can't be asked, and "
+                "predict got no expert_predictions. Pass predict(X, expert_predictions=...); in a "
+                "search or cross-validation, whose scorers never pass them, use experts that "
+                "carry their answers (ColumnExpert, IndexExpert) or a callable. Or set "
+                "on_missing='model'."
+            )
+        return np.full((n_rows, len(names)), MISSING)

@@ -1,0 +1,150 @@
+"""Prices: of asking an expert, and of a wrong answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def resolve_cost(
+    cost: Any, names: Sequence[str], own: Sequence[float], X: Any, n_rows: int
+) -> np.ndarray:
+    """Bring the price of asking to one number per expert, or per row and expert.
+
+    Parameters
+    ----------
+    cost : None, float, sequence, mapping or callable
+        None: each expert's own price. A number: of every expert. A sequence: one per
+        expert. A mapping: by name, 0 for experts it doesn't name is refused. A callable
+        of X: shape ``(n_rows,)`` or ``(n_rows, n_experts)``.
+    names : sequence of str
+        The experts.
+    own : sequence of float
+        The experts' own prices.
+    X : the rows, without the columns of column experts
+        Passed to a callable.
+    n_rows : int
+        The number of rows.
+
+    Returns
+    -------
+    cost : ndarray of shape (n_experts,) or (n_rows, n_experts)
+        In the unit of ``error_cost``.
+
+    Raises
+    ------
+    ValueError
+        For a wrong length, unknown names, negative prices or NaN.
+    """
+    J = len(names)
+    if cost is None:
+        return np.asarray(own, dtype=float)
+    if callable(cost):
+        prices = _as_prices(cost(X), "cost(X)")
+        if prices.shape == (n_rows,):
+            prices = np.repeat(prices[:, None], J, axis=1)
+        if prices.shape != (n_rows, J):
+            raise ValueError(
+                f"cost(X) returned shape {prices.shape} for {n_rows} rows and {J} experts; "
+                f"expected ({n_rows},) or ({n_rows}, {J})."
+            )
+        return prices
+    if isinstance(cost, Mapping):
+        if set(cost) != set(names):
+            raise ValueError(
+                f"cost has prices for {sorted(map(str, cost))}, but the experts are "
+                f"{list(names)}. Give a price for each of them."
+            )
+        cost = [cost[name] for name in names]
+    prices = _as_prices(cost, "cost")
+    if prices.ndim == 0:
+        return np.full(J, float(prices))
+    if prices.shape != (J,):
+        raise ValueError(
+            f"cost has shape {prices.shape}, but there are {J} experts: {list(names)}. Pass a "
+            "number, one per expert, a mapping by name, or a callable of X."
+        )
+    return prices
+
+
+def _as_prices(values: Any, what: str) -> np.ndarray:
+    try:
+        prices = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} is {values!r}; expected prices: a number, one per expert, a mapping by name, "
+            "or a callable of X."
+        ) from error
+    if np.isnan(prices).any() or (prices < 0).any():
+        raise ValueError(
+            f"{what} has negative prices or NaN; expected numbers >= 0 in the unit of error_cost."
+        )
+    return prices
+
+
+def resolve_error_cost(error_cost: Any, classes: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Bring the price of a wrong answer to a number and, where it has one, a matrix.
+
+    Parameters
+    ----------
+    error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame
+        A number, or the price of each (true, answered) pair: an array in the order of
+        ``classes``, or a DataFrame labelled by class.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+
+    Returns
+    -------
+    unit : float
+        What an error costs; 1 with a matrix, whose entries are prices already.
+    matrix : ndarray of shape (n_classes, n_classes) or None
+        Rows are the truth, columns the answer.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, unknown labels, negative prices, NaN or infinity.
+    """
+    K = len(classes)
+    if hasattr(error_cost, "columns"):
+        labels = classes.tolist()
+        rows, columns = list(error_cost.index), list(error_cost.columns)
+        if not len(rows) == len(columns) == K or not set(rows) == set(columns) == set(labels):
+            raise ValueError(
+                f"error_cost is labelled {rows} by {columns}, but the classes are {labels}. "
+                "Label both rows (truth) and columns (answer) by class."
+            )
+        error_cost = error_cost.loc[labels, labels].to_numpy()
+    values = _as_prices(error_cost, "error_cost")
+    if not np.isfinite(values).all():
+        raise ValueError("error_cost has infinity; expected finite prices.")
+    if values.ndim == 0:
+        return float(values), None
+    if values.shape != (K, K):
+        raise ValueError(
+            f"error_cost has shape {values.shape}; expected a number or ({K}, {K}), the price of "
+            f"each [true, answered] pair of the classes {classes.tolist()}."
+        )
+    return 1.0, values
+
+
+def least_cost_answer(proba: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """Pick the class of least expected cost on each row.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+        Class probabilities.
+    matrix : ndarray of shape (n_classes, n_classes) or None
+        Price of each (true, answered) pair; None: the most probable class.
+
+    Returns
+    -------
+    answer : ndarray of int of shape (n_rows,)
+        Positions of classes.
+    """
+    if matrix is None:
+        return proba.argmax(axis=1)
+    return (proba @ matrix).argmin(axis=1)

@@ -1,0 +1,439 @@
+"""Deferral on top of any classifier: out-of-fold probabilities, a rejector, a policy."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_memory, column_or_1d
+
+from skdefer.base import DeferralMixin
+from skdefer.costs import least_cost_answer, resolve_cost, resolve_error_cost
+from skdefer.deferral._out_of_fold import (
+    FittingCache,
+    OutOfFold,
+    align_columns,
+    cross_fit_losses,
+    make_splits,
+)
+from skdefer.deferral._record import buy_answers
+from skdefer.exceptions import CapacityWarning, ModelDisagreementWarning
+from skdefer.experts._panel import encode_checked, make_panel, visible
+from skdefer.experts._profile import ExpertProfile
+from skdefer.policies import CostPolicy
+from skdefer.rejectors import ConfidenceRejector, LearnedRejector
+from skdefer.utils._rows import take_rows
+from skdefer.utils._signature import keywords_only
+from skdefer.utils._validation import check_answers, check_weights, encode_answers, is_missing
+
+_ROWS_COMPARED = 1000  # rows on which the estimator's own predict is held against its probabilities
+
+
+class DeferralClassifier(DeferralMixin, BaseEstimator):
+    """A classifier that hands rows over to experts, wherever that is worth their price.
+
+    Any probabilistic classifier answers most rows; the others go to whoever is expected
+    to lose less on them, price included: a clinician, a review desk, another model.
+    ``predict`` gives the answers of the whole system, so that ordinary scorers,
+    ``cross_validate`` and ``GridSearchCV`` measure what is deployed.
+
+    Parameters
+    ----------
+    estimator : classifier with ``predict_proba``, default=None
+        The model; a whole Pipeline too. X goes to it untouched. ``LogisticRegression()``
+        if None. One in ``FrozenEstimator`` is used as it is, and the rows of ``fit`` only
+        calibrate the hand-over.
+    experts : expert, or sequence of experts or of pairs (name, expert), default=None
+        A callable ``f(X) -> labels``, a fitted classifier, :class:`ColumnExpert`,
+        :class:`IndexExpert`, or an :class:`ExpertProfile` (can be weighed, can't be asked).
+        None: the columns of ``expert_predictions``, or, without those, nobody: rejection
+        at the price ``cost`` by Chow's rule. Never copied and never fitted.
+    rejector : rejector, default=None
+        Says what each route is expected to lose; :class:`LearnedRejector` if None, or
+        :class:`ConfidenceRejector` where there is nobody to ask.
+    policy : policy, default=None
+        Decides which gains are worth a hand-over; :class:`CostPolicy` if None.
+    cost : None, float, sequence, mapping or callable, default=None
+        Price of asking: a number, one per expert, a mapping by name, or a callable of X
+        that gives shape (n_rows,) or (n_rows, n_experts). None: each expert's own. A
+        change refits nothing.
+    error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
+        Price of a wrong answer, in the same unit; a matrix gives it for each
+        (true, answered) pair, in the order of ``classes_`` or labelled by class.
+    cv : int, splitter or iterable, default=5
+        Folds of the out-of-fold pass. A number keeps ``groups`` together; rows in no test
+        fold teach the model alone; rows in several are averaged.
+    on_missing : {"raise", "model", "next"}, default="raise"
+        What becomes of a deferred row without an answer: an error that carries the answers
+        at hand, the model's answer, or the next expert who gains and has capacity.
+    memory : str or joblib.Memory, default=None
+        Keeps fits, out-of-fold probabilities and bought answers, so that a search over
+        costs fits the estimator no more often than one candidate does.
+    n_jobs : int, default=None
+        Folds fitted at once.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the rejector, unless it has its own, and of the choice of rows that an
+        expert with ``max_queries`` is asked for.
+    verbose : int, default=0
+        Verbosity of the out-of-fold pass.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    estimator_ : classifier
+        The model, fitted on all rows.
+    experts_ : list of Expert
+        The experts.
+    profiles_ : list of ExpertProfile
+        How often each expert is right on each class.
+    rejector_, policy_ : object
+        The fitted rejector and policy.
+    routes_ : list of str
+        ``"model"``, then the experts' names.
+    n_experts_ : int
+        The number of experts.
+    error_cost_ : ndarray of shape (n_classes, n_classes) or None
+        The matrix, if ``error_cost`` is one.
+    n_features_in_ : int
+        Of the model, where it has it; ``feature_names_in_`` likewise.
+
+    See Also
+    --------
+    skdefer.metrics.deferral_report : What deferral gains, on rows of your own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skdefer import DeferralClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(600, 2))
+    >>> y = (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # not linear
+    >>> desk = lambda X: (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # but known to the desk
+    >>> clf = DeferralClassifier(LogisticRegression(), [("desk", desk)], cost=0.1)
+    >>> clf = clf.fit(X[:400], y[:400])
+    >>> bool(clf.score(X[400:], y[400:]) > (clf.predict_model(X[400:]) == y[400:]).mean())
+    True
+    >>> route = clf.predict_route(X[400:])
+    >>> clf.routes_, bool(0 < route.mean() < 0.5)
+    (['model', 'desk'], True)
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods("fit"), None],
+        "experts": "no_validation",
+        "rejector": [HasMethods(["fit", "expected_loss"]), None],
+        "policy": [HasMethods(["fit", "route"]), None],
+        "cost": "no_validation",
+        "error_cost": "no_validation",
+        "cv": ["cv_object"],
+        "on_missing": [StrOptions({"raise", "model", "next"})],
+        "memory": [str, HasMethods(["cache"]), None],
+        "n_jobs": [Interval(numbers.Integral, None, None, closed="neither"), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        experts=None,
+        *,
+        rejector=None,
+        policy=None,
+        cost=None,
+        error_cost=1.0,
+        cv=5,
+        on_missing="raise",
+        memory=None,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.experts = experts
+        self.rejector = rejector
+        self.policy = policy
+        self.cost = cost
+        self.error_cost = error_cost
+        self.cv = cv
+        self.on_missing = on_missing
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @keywords_only
+    def fit(self, X, y, *, expert_predictions=None, sample_weight=None, groups=None):
+        """Fit the model, and learn on rows it did not see when to hand over.
+
+        Parameters
+        ----------
+        X : the rows
+            Whatever the estimator takes: array, DataFrame, sparse matrix, list of text.
+        y : array-like of shape (n_rows,)
+            The truth.
+        expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), default=None
+            The experts' answers on record; None, NaN, NA or masked where there is none. The
+            columns of a DataFrame are matched to the experts by name.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, for the estimator (with metadata routing, if it requests
+            them) and for the rejector.
+        groups : array-like of shape (n_rows,), default=None
+            Rows of a group stay in one fold.
+
+        Returns
+        -------
+        self : DeferralClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For labels, answers, costs or weights that don't fit; the message says what
+            came, what was expected and what to do.
+        ExpertAnswerError
+            If an expert without a record fails when asked.
+        """
+        self._validate_params()
+        n_rows = self._check_rows(X)
+        y = _check_target(y, n_rows)
+        estimator = self._checked_estimator()
+        weight = None if sample_weight is None else check_weights(sample_weight, n_rows)
+        fit_params = self._estimator_fit_params(estimator, weight)
+        self.classes_ = self._find_classes(estimator, y)
+        self.error_cost_ = resolve_error_cost(self.error_cost, self.classes_)[1]
+
+        answers, columns = None, None
+        if expert_predictions is not None:
+            answers, columns = check_answers(expert_predictions, n_rows)
+        panel = make_panel(self.experts, columns, 0 if answers is None else answers.shape[1])
+        if answers is None:
+            answers = np.full((n_rows, len(panel)), None, dtype=object)
+        else:
+            answers = check_answers(expert_predictions, n_rows, names=list(panel))[0]
+            encode_checked(answers, self.classes_, list(panel), fate="count as wrong in fit")
+        self._set_panel(panel)
+        own = [expert.cost for expert in panel.values()]
+        seen = visible(X, panel)
+        cost = np.broadcast_to(
+            resolve_cost(self.cost, list(panel), own, seen, n_rows), (n_rows, len(panel))
+        )
+        rejector, policy = self._parts()
+
+        cache = FittingCache(check_memory(self.memory), estimator, seen, y, fit_params)
+        if rejector.learns or policy.learns:
+            out_of_fold = cache.cross_fit(
+                make_splits(self.cv, seen, y, groups),
+                self.classes_,
+                groups=groups,
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
+            )
+        else:  # nobody reads the probabilities, so every row may teach the profiles
+            flat = np.full((n_rows, len(self.classes_)), 1.0 / len(self.classes_))
+            everywhere = np.ones(n_rows, dtype=bool)
+            out_of_fold = OutOfFold(flat, covered=everywhere, fold=np.zeros(n_rows, dtype=int))
+        if not self._rejects_only:
+            answers = buy_answers(
+                panel,
+                X,
+                answers,
+                self.classes_,
+                out_of_fold.covered,
+                store=self._store(),
+                random_state=self.random_state,
+            )
+
+        profiles = [e.profile or ExpertProfile(name=name) for name, e in panel.items()]
+
+        def fit_rejector(rows):
+            return clone(rejector).fit(
+                out_of_fold.proba[rows],
+                y[rows],
+                None if self._rejects_only else answers[rows],
+                X=take_rows(seen, rows),
+                error_cost=self.error_cost_,
+                sample_weight=None if weight is None else weight[rows],
+                classes=self.classes_,
+                profiles=profiles,
+            )
+
+        covered = np.flatnonzero(out_of_fold.covered)
+        if policy.learns:
+            loss = cross_fit_losses(fit_rejector, out_of_fold, seen) * self._error_unit()
+            answer = least_cost_answer(out_of_fold.proba[covered], self.error_cost_)
+            policy.fit(
+                loss[:, :1] - loss[:, 1:] - cost[covered],
+                y[covered],
+                self.classes_[answer],
+                # An expert who is always right stands in where there is nobody.
+                y[covered] if self._rejects_only else answers[covered],
+                cost=cost[covered],
+                capacity=[e.capacity for e in panel.values()],
+                X=take_rows(seen, covered),
+                sample_weight=None if weight is None else weight[covered],
+            )
+        self.policy_ = policy
+        self.rejector_ = fit_rejector(covered)
+        self.profiles_ = self.rejector_.profiles_
+        self.estimator_ = estimator if _is_frozen(estimator) else cache.fit()
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
+        self._warn_if_thresholded(seen)
+        return self
+
+    def _inner(self):
+        if self.estimator is not None:
+            return self.estimator
+        default = LogisticRegression()
+        return default.set_fit_request(sample_weight=True) if _routing_enabled() else default
+
+    def _checked_estimator(self):
+        estimator = self._inner()
+        if not hasattr(estimator, "predict_proba"):
+            raise ValueError(
+                f"estimator is {type(estimator).__name__}, which has no predict_proba; expected a "
+                "probabilistic classifier. Wrap it in CalibratedClassifierCV, or set its "
+                "probability option."
+            )
+        return estimator if _is_frozen(estimator) else clone(estimator)
+
+    def _find_classes(self, estimator, y):
+        if _is_frozen(estimator):
+            classes = np.asarray(estimator.classes_)
+            unknown = sorted({str(label) for label in y[encode_answers(y, classes) < 0]})
+            if unknown:
+                raise ValueError(
+                    f"y has the labels {unknown[:5]}, which the frozen estimator doesn't know; it "
+                    f"knows {classes.tolist()}. Leave those rows out, or fit it on them."
+                )
+            return classes
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y has one class only, {classes.tolist()}; expected at least two. A model of one "
+                "class has nothing to hand over."
+            )
+        return classes
+
+    def _estimator_fit_params(self, estimator, sample_weight) -> dict[str, Any]:
+        given = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if _routing_enabled():
+            return dict(process_routing(self, "fit", **given).estimator.fit)
+        if given and isinstance(estimator, Pipeline):
+            raise ValueError(
+                "sample_weight came with a Pipeline as estimator, and without metadata routing it "
+                "can't be known which step they are for. Call "
+                "sklearn.set_config(enable_metadata_routing=True) and, on that step, "
+                "set_fit_request(sample_weight=True)."
+            )
+        return given
+
+    def _parts(self):
+        """Clone the rejector and the policy, or take the defaults."""
+        if self.rejector is not None:
+            rejector = clone(self.rejector)
+        else:
+            rejector = ConfidenceRejector() if self._rejects_only else LearnedRejector()
+        if rejector.get_params().get("random_state", self) is None:
+            rejector.set_params(random_state=self.random_state)
+        policy = CostPolicy() if self.policy is None else clone(self.policy)
+        limited = [n for n, e in self._panel.items() if e.capacity is not None]
+        if limited and not policy.holds_capacity:
+            warnings.warn(
+                f"The experts {limited} declare a capacity, which {type(policy).__name__} does "
+                "not hold; it only limits on_missing='next'.",
+                CapacityWarning,
+                stacklevel=3,
+            )
+        return rejector, policy
+
+    def _warn_if_thresholded(self, X):
+        rows = take_rows(X, np.arange(min(_ROWS_COMPARED, self._check_rows(X))))
+        likeliest = self.classes_[self._model_proba(rows).argmax(axis=1)]
+        differs = np.asarray(self.estimator_.predict(rows)) != likeliest
+        if differs.any():
+            warnings.warn(
+                f"{type(self.estimator_).__name__}.predict differs from its most probable class on "
+                f"{int(differs.sum())} of {len(differs)} rows (a tuned threshold?). Deferral uses "
+                "the probabilities; say what errors cost with error_cost= instead.",
+                ModelDisagreementWarning,
+                stacklevel=3,
+            )
+
+    def _model_proba(self, X):
+        return align_columns(self.estimator_.predict_proba(X), self.estimator_, self.classes_)
+
+    def _route_losses(self, proba, X):
+        return self.rejector_.expected_loss(proba, X=X)
+
+    def _uncertainty(self, proba, X):
+        return self.rejector_.uncertainty(proba)
+
+    def _serve_profiles(self, profiles):
+        self.rejector_ = self.rejector_.with_profiles(profiles)
+        self.profiles_ = self.rejector_.profiles_
+
+    def get_metadata_routing(self):
+        """Say which metadata go where: ``sample_weight`` to the estimator's ``fit``.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The routing of scikit-learn.
+        """
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                estimator=self._inner(),
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._inner())
+        tags.input_tags = inner.input_tags
+        tags.classifier_tags = inner.classifier_tags or tags.classifier_tags
+        return tags
+
+
+def _is_frozen(estimator: Any) -> bool:
+    return isinstance(estimator, FrozenEstimator)
+
+
+def _check_target(y: Any, n_rows: int) -> np.ndarray:
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None.")
+    y = column_or_1d(y, warn=True)
+    if len(y) != n_rows:
+        raise ValueError(
+            f"y has {len(y)} labels, but X has {n_rows} rows; pass one label per row."
+        )
+    missing = is_missing(y)
+    if missing.any():
+        raise ValueError(
+            f"y is missing (NaN or None) on {int(missing.sum())} of {n_rows} rows; expected a "
+            "label on each. Leave those rows out."
+        )
+    check_classification_targets(y)
+    return y

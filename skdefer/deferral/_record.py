@@ -1,0 +1,94 @@
+"""The record that ``fit`` learns from: answers at hand, and those it has to buy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skdefer.exceptions import ExpertAnswerError
+from skdefer.experts._answers import AnswerStore
+from skdefer.experts._asking import ask
+from skdefer.experts._base import Expert
+from skdefer.experts._panel import encode_checked
+from skdefer.utils._rows import row_keys, take_rows
+from skdefer.utils._validation import is_missing
+
+
+def buy_answers(
+    panel: dict[str, Expert],
+    X: Any,
+    answers: np.ndarray,
+    classes: np.ndarray,
+    covered: np.ndarray,
+    *,
+    store: AnswerStore | None,
+    random_state: Any,
+) -> np.ndarray:
+    """Ask the experts that have no record; a record, however sparse, is never completed.
+
+    Parameters
+    ----------
+    panel : dict of str to Expert
+        The experts, in the order of the columns.
+    X : the rows as the user passed them
+        With the columns of column experts.
+    answers : ndarray of shape (n_rows, n_experts)
+        Answers on record.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    covered : ndarray of bool of shape (n_rows,)
+        Rows with an out-of-fold probability: others would be bought for nothing.
+    store : AnswerStore or None
+        Where answers are looked up and kept.
+    random_state : int, RandomState instance or None
+        Chooses the rows of an expert with ``max_queries``; with an int, the same ones in
+        every fold and candidate.
+
+    Returns
+    -------
+    answers : ndarray of shape (n_rows, n_experts)
+        With what was bought.
+
+    Raises
+    ------
+    ValueError
+        If there is no answer, nobody to ask and no profile.
+    ExpertAnswerError
+        If an expert fails; it carries the answers at hand.
+    """
+    has_record = ~is_missing(answers).all(axis=0)
+    known = [e.can_answer or e.profile is not None for e in panel.values()]
+    if not has_record.any() and not any(known):
+        raise ValueError(
+            f"All answers of the experts {list(panel)} are missing, nobody can be asked and no "
+            "profile was given. Pass answers in expert_predictions=, a callable, or an "
+            "ExpertProfile."
+        )
+    for j, (name, expert) in enumerate(panel.items()):
+        if has_record[j] or not expert.can_answer:
+            continue
+        rows = np.flatnonzero(covered)
+        if expert.max_queries is not None and expert.max_queries < len(rows):
+            rows = _choose_rows(X, rows, expert.max_queries, random_state)
+        if not len(rows):
+            continue
+        try:
+            bought = ask(name, expert, panel, X, rows, store=store)
+        except ExpertAnswerError as error:
+            error.answers = answers.astype(object)
+            raise
+        answers = answers.astype(object)
+        answers[rows, j] = bought
+        encode_checked(answers[:, [j]], classes, [name], fate="count as wrong in fit")
+    return answers
+
+
+def _choose_rows(X: Any, rows: np.ndarray, n_chosen: int, random_state: Any) -> np.ndarray:
+    """Take the rows of smallest seeded content hash, so that folds and candidates agree."""
+    seed = random_state
+    if not isinstance(seed, (int, np.integer)):
+        seed = 0 if seed is None else check_random_state(seed).randint(2**31)
+    keys = row_keys(take_rows(X, rows), salt=str(seed))
+    return np.sort(rows[np.argsort(keys, kind="stable")[:n_chosen]])

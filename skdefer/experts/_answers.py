@@ -1,0 +1,93 @@
+"""A durable store of answers, so that nobody is asked twice for a row."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    expert TEXT NOT NULL,
+    row BLOB NOT NULL,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (expert, row)
+) WITHOUT ROWID
+"""
+
+
+class AnswerStore:
+    """Answers by expert and row content, in one SQLite file.
+
+    Safe for several processes at once: each call opens the file, writes whole
+    transactions and waits for its turn.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; made with its folder if it is not there.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(_SCHEMA)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=60.0)
+
+    def get(self, expert: str, keys: np.ndarray) -> np.ndarray:
+        """Look answers up.
+
+        Parameters
+        ----------
+        expert : str
+            Name and version of the expert.
+        keys : ndarray of shape (n_rows,), dtype 'S32'
+            Content of the rows, from ``row_keys``.
+
+        Returns
+        -------
+        answers : ndarray of shape (n_rows,), dtype object
+            None where the store has no answer.
+        """
+        answers = np.full(len(keys), None, dtype=object)
+        with closing(self._connect()) as connection:
+            # A row of a prepared statement costs microseconds, however large the store.
+            for i, key in enumerate(keys.tolist()):
+                found = connection.execute(
+                    "SELECT answer FROM answers WHERE expert = ? AND row = ?", (expert, key)
+                ).fetchone()
+                if found is not None:
+                    answers[i] = json.loads(found[0])
+        return answers
+
+    def put(self, expert: str, keys: np.ndarray, answers: np.ndarray) -> None:
+        """Keep answers; missing ones (None) are left out, to be asked for again.
+
+        Parameters
+        ----------
+        expert : str
+            Name and version of the expert.
+        keys : ndarray of shape (n_rows,), dtype 'S32'
+            Content of the rows, from ``row_keys``.
+        answers : ndarray of shape (n_rows,), dtype object
+            Labels.
+        """
+        rows = [
+            (expert, key, json.dumps(_plain(answer)))
+            for key, answer in zip(keys.tolist(), answers, strict=True)
+            if answer is not None
+        ]
+        with closing(self._connect()) as connection, connection:
+            connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label

@@ -1,0 +1,212 @@
+"""Asking: one batch per expert, nothing bought twice, nothing bought lost."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from skdefer.exceptions import ExpertAnswerError, UnansweredError, UncachedWarning
+from skdefer.experts._answers import AnswerStore
+from skdefer.experts._base import Expert
+from skdefer.experts._panel import MISSING_FATE, encode_checked, visible
+from skdefer.utils._rows import count_rows, row_keys, take_rows
+from skdefer.utils._validation import MISSING, decode_answers, is_missing
+
+
+def open_store(memory: Any) -> AnswerStore | None:
+    """Open the store beside a ``joblib.Memory``; None if it keeps nothing."""
+    location = getattr(memory, "location", None)
+    return None if location is None else AnswerStore(f"{location}/skdefer/answers.sqlite")
+
+
+def ask(
+    name: str,
+    expert: Expert,
+    panel: dict[str, Expert],
+    X: Any,
+    rows: np.ndarray,
+    *,
+    store: AnswerStore | None = None,
+) -> np.ndarray:
+    """Ask one expert for some rows, in one batch.
+
+    Parameters
+    ----------
+    name, expert, panel
+        The expert and the panel it belongs to.
+    X : the rows as the user passed them
+        With the columns of column experts.
+    rows : ndarray of int or bool
+        Which rows.
+    store : AnswerStore, default=None
+        Where answers are looked up first and kept.
+
+    Returns
+    -------
+    answers : ndarray of shape (n_asked,), dtype object
+        Labels, None where there is none.
+
+    Raises
+    ------
+    ExpertAnswerError
+        If the expert raises, or returns something that is not one answer per row.
+    """
+    X = take_rows(X if expert.column is not None else visible(X, panel), rows)
+    key = _store_key(name, expert) if store is not None else None
+    if store is None or key is None:
+        return _call(name, expert, X)
+    keys = row_keys(X)
+    answers = store.get(key, keys)
+    # Identical rows of one batch are asked for once.
+    unknown = np.flatnonzero(is_missing(answers))
+    _, first, copies = np.unique(keys[unknown], return_index=True, return_inverse=True)
+    if len(first):
+        bought = _call(name, expert, take_rows(X, unknown[first]))
+        store.put(key, keys[unknown[first]], bought)
+        answers[unknown] = bought[copies]
+    return answers
+
+
+def _store_key(name: str, expert: Expert) -> str | None:
+    if expert.column is not None:  # nothing is bought that would be worth keeping
+        return None
+    try:
+        version = expert.cache_key()
+    except Exception:  # whatever a state that can't be pickled raises
+        version = None
+    if version is None:
+        warnings.warn(
+            f"The answers of expert {name!r} are not kept by memory=: it is a lambda, a closure or "
+            "a method without a version, or can't be hashed. Pass "
+            "CallableExpert(function, version=...).",
+            UncachedWarning,
+            stacklevel=2,
+        )
+        return None
+    return f"{name}|{version}"
+
+
+def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
+    n_rows = count_rows(X)
+    try:
+        answers = expert.answers(X)
+    except ExpertAnswerError:
+        raise
+    except Exception as error:
+        raise ExpertAnswerError(
+            f"Expert {name!r} failed on a batch of {n_rows} rows: {type(error).__name__}: {error}. "
+            "Mend the expert, or let it return None for rows that it can't answer."
+        ) from error
+    if answers is None or isinstance(answers, (str, bytes)) or not hasattr(answers, "__len__"):
+        raise ExpertAnswerError(
+            f"Expert {name!r} returned {type(answers).__name__} for {n_rows} rows; expected one "
+            "label per row. Return a list or an array, None where there is no answer."
+        )
+    if hasattr(answers, "to_numpy"):
+        answers = answers.to_numpy()
+    objects = np.empty(len(answers), dtype=object)
+    if np.ndim(answers) > 1 and np.size(answers) == len(answers):
+        answers = np.ravel(answers)
+    if np.ndim(answers) > 1 or len(answers) != n_rows:
+        raise ExpertAnswerError(
+            f"Expert {name!r} returned answers of shape {np.shape(answers)} for {n_rows} rows; "
+            f"expected ({n_rows},), one label per row."
+        )
+    objects[:] = answers.tolist() if isinstance(answers, np.ndarray) else list(answers)
+    objects[is_missing(objects)] = None
+    return objects
+
+
+def collect(
+    panel: dict[str, Expert],
+    X: Any,
+    route: np.ndarray,
+    score: np.ndarray,
+    codes: np.ndarray,
+    classes: np.ndarray,
+    *,
+    on_missing: str,
+    store: AnswerStore | None,
+) -> np.ndarray:
+    """Get an answer for every deferred row: on record, by asking, or by the next in line.
+
+    Parameters
+    ----------
+    panel : dict of str to Expert
+        The experts, in the order of the columns.
+    X : the rows as the user passed them
+        With the columns of column experts.
+    route : ndarray of int of shape (n_rows,)
+        Who should answer: 0 the model, j expert j.
+    score : ndarray of shape (n_rows, n_experts)
+        The gain of each expert; only positive ones come next in line.
+    codes : ndarray of int of shape (n_rows, n_experts)
+        Answers on record, as positions in ``classes``; bought ones are written into it.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    on_missing : {"raise", "model", "next"}
+        What becomes of a deferred row without an answer.
+    store : AnswerStore or None
+        Where answers are kept.
+
+    Returns
+    -------
+    route : ndarray of int of shape (n_rows,)
+        Who answers.
+
+    Raises
+    ------
+    UnansweredError
+        If a deferred row has no answer and ``on_missing="raise"``.
+    ExpertAnswerError
+        If an expert fails. Both errors carry the answers at hand.
+    """
+    route = route.copy()
+    tried = np.zeros(codes.shape, dtype=bool)
+    while True:
+        for j, (name, expert) in enumerate(panel.items()):
+            mine = (route == j + 1) & ~tried[:, j]
+            tried[mine, j] = True
+            rows = np.flatnonzero(mine & (codes[:, j] == MISSING))
+            if len(rows) and expert.can_answer:
+                try:
+                    answers = ask(name, expert, panel, X, rows, store=store)
+                except ExpertAnswerError as error:
+                    error.answers = decode_answers(codes, classes)
+                    raise
+                bought = encode_checked(answers[:, None], classes, [name], fate=MISSING_FATE)
+                codes[rows, j] = np.maximum(bought[:, 0], MISSING)
+        deferred = np.flatnonzero(route)
+        unanswered = deferred[codes[deferred, route[deferred] - 1] == MISSING]
+        if not len(unanswered):
+            return route
+        if on_missing == "raise":
+            counts = np.bincount(route[unanswered], minlength=1 + len(panel))[1:]
+            by_expert = {n: int(c) for n, c in zip(panel, counts, strict=True) if c}
+            raise UnansweredError(
+                f"{len(unanswered)} deferred rows have no answer, by expert: {by_expert}. The "
+                "answers at hand are in the attribute `answers` of this error: pass them back "
+                "as expert_predictions=. Or set on_missing='model' or on_missing='next'.",
+                decode_answers(codes, classes),
+            )
+        route[unanswered] = 0
+        if on_missing == "next":
+            left = np.where(tried | (score <= 0), -np.inf, score)
+            _send_on(panel, route, unanswered, left)
+
+
+def _send_on(
+    panel: dict[str, Expert], route: np.ndarray, rows: np.ndarray, score: np.ndarray
+) -> None:
+    """Give each row to the next expert who gains and has room, best gains first."""
+    limits = [e.capacity for e in panel.values()]
+    room = np.array([np.inf if limit is None else limit for limit in limits])
+    room -= np.bincount(route, minlength=1 + len(panel))[1:]
+    for i in rows[np.argsort(-score[rows].max(axis=1), kind="stable")]:
+        options = np.where(room > 0, score[i], -np.inf)
+        best = int(options.argmax())
+        if options[best] > -np.inf:
+            route[i] = best + 1
+            room[best] -= 1

@@ -1,0 +1,126 @@
+"""The contract of a policy: which rows are handed over, given what it would gain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from skdefer.utils._validation import is_missing
+
+
+class BasePolicy(BaseEstimator):
+    """Base of all policies.
+
+    A policy sees scores of shape (n_rows, n_experts): the expected gain of asking each
+    expert instead of the model, net of the price. A subclass writes ``route``, and ``_fit``
+    where it learns.
+    """
+
+    #: Whether ``fit`` learns from scores; the estimator then cross-fits them.
+    learns: bool = False
+    #: Whether the route of a row depends on the other rows of the batch.
+    batch_dependent: bool = False
+    #: Whether it learned something about each expert, so that it can't serve others.
+    holds_expert_state: bool = False
+    #: Whether it holds the experts' capacities.
+    holds_capacity: bool = False
+
+    def fit(
+        self,
+        score,
+        y,
+        y_pred,
+        expert_predictions,
+        *,
+        cost=None,
+        capacity=None,
+        X=None,
+        sample_weight=None,
+    ):
+        """Learn when to hand over, from scores of rows that taught nothing to their makers.
+
+        Parameters
+        ----------
+        score : array-like of shape (n_rows, n_experts)
+            Expected gain of each expert over the model, net of the price, cross-fitted.
+        y : array-like of shape (n_rows,)
+            The truth.
+        y_pred : array-like of shape (n_rows,)
+            The model's answers, cross-fitted.
+        expert_predictions : array-like of shape (n_rows, n_experts)
+            The experts' answers, missing where there is none.
+        cost : array-like of shape (n_experts,) or (n_rows, n_experts), default=None
+            Prices that are already taken off ``score``.
+        capacity : sequence of int or None, default=None
+            The most rows per expert and batch.
+        X : the rows, default=None
+            For policies that read them.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted policy.
+        """
+        self._validate_params()
+        self._fit(
+            check_score(score), y, y_pred, expert_predictions, cost, capacity, X, sample_weight
+        )
+        return self
+
+    def _fit(
+        self,
+        score: np.ndarray,
+        y: Any,
+        y_pred: Any,
+        expert_predictions: Any,
+        cost: Any,
+        capacity: Any,
+        X: Any,
+        sample_weight: Any,
+    ) -> None:
+        """Learn; nothing by default."""
+
+    def route(self, score, *, cost=None, X=None):
+        """Decide who answers each row.
+
+        Parameters
+        ----------
+        score : array-like of shape (n_rows, n_experts)
+            Expected gain of each expert over the model, net of the price.
+        cost : array-like, default=None
+            Prices that are already taken off ``score``.
+        X : the rows, default=None
+            For policies that read them.
+
+        Returns
+        -------
+        route : ndarray of int of shape (n_rows,)
+            0 the model, j in 1..n_experts expert j. Ties go to the model, then to the
+            first expert.
+        """
+        raise NotImplementedError
+
+
+def check_score(score: Any) -> np.ndarray:
+    """Bring scores to a float array of shape (n_rows, n_experts); NaN is refused."""
+    score = np.asarray(score, dtype=float)
+    if score.ndim != 2 or score.shape[1] == 0:
+        raise ValueError(
+            f"score has shape {score.shape}; expected (n_rows, n_experts), the gain of each "
+            "expert over the model."
+        )
+    if is_missing(score).any():
+        raise ValueError("score has NaN; expected numbers. Use -inf for an expert that is away.")
+    return score
+
+
+def best_expert(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the best expert of each row (from 0) and the score there."""
+    if score.shape[1] == 1:
+        return np.zeros(len(score), dtype=np.intp), score[:, 0]
+    best = score.argmax(axis=1)
+    return best, np.take_along_axis(score, best[:, None], axis=1)[:, 0]

@@ -1,0 +1,115 @@
+"""Hand over a share of the rows at the most: those that gain most."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skdefer.metrics import system_accuracy_score
+from skdefer.policies._base import BasePolicy, best_expert, check_score
+from skdefer.utils._validation import check_weights
+
+
+class BudgetPolicy(BasePolicy):
+    """Hand over at most a share ``budget`` of the rows, those of greatest score.
+
+    Rows of a score of 0 or less are never handed over, so less than the budget may be used.
+
+    Parameters
+    ----------
+    budget : float, default=0.1
+        The share of rows, in [0, 1].
+    scope : {"stream", "batch"}, default="stream"
+        "stream": a threshold, learned in ``fit``, decides each row alone, so the share
+        holds on average over rows like those of ``fit``. "batch": exactly the top share of
+        each batch, rounded down; the route of a row then depends on the others
+        (``batch_dependent``), and among equal scores earlier rows go first.
+
+    Attributes
+    ----------
+    threshold_ : float
+        Rows above it are handed over (scope "stream"). It lies midway between
+        neighbouring observed scores; a block of equal scores that would exceed the budget
+        stays with the model.
+    deferral_rate_ : float
+        Share handed over on the cross-fitted scores of ``fit``: the promise.
+    system_accuracy_ : float
+        Accuracy of the whole system there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdefer.policies import BudgetPolicy
+    >>> score = np.array([[0.4], [0.3], [0.1], [-0.2]])
+    >>> policy = BudgetPolicy(budget=0.5).fit(score, [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0])
+    >>> round(policy.threshold_, 3), policy.deferral_rate_, policy.system_accuracy_
+    (0.2, 0.5, 1.0)
+    >>> policy.route([[0.25], [0.15]])
+    array([1, 0])
+    """
+
+    _parameter_constraints: dict = {
+        "budget": [Interval(numbers.Real, 0, 1, closed="both")],
+        "scope": [StrOptions({"stream", "batch"})],
+    }
+    learns = True
+
+    def __init__(self, budget=0.1, *, scope="stream"):
+        self.budget = budget
+        self.scope = scope
+
+    @property
+    def batch_dependent(self):
+        """Whether the route of a row depends on the other rows of the batch."""
+        return self.scope == "batch"
+
+    def _fit(self, score, y, y_pred, expert_predictions, cost, capacity, X, sample_weight):
+        best = best_expert(score)[1]
+        weight = check_weights(sample_weight, len(score))
+        self.threshold_ = _threshold(best, weight, self.budget)
+        route = self.route(score)
+        self.deferral_rate_ = float(np.average(route > 0, weights=weight))
+        self.system_accuracy_ = system_accuracy_score(
+            y, y_pred, expert_predictions, route, sample_weight=weight
+        )
+
+    def route(self, score, *, cost=None, X=None):
+        """Decide who answers each row; see :meth:`BasePolicy.route`."""
+        check_is_fitted(self)
+        best, score = best_expert(check_score(score))
+        if self.scope == "stream":
+            return np.where(score > self.threshold_, best + 1, 0)
+        route = np.zeros(len(score), dtype=np.intp)
+        top = np.argsort(-score, kind="stable")[: _floor_share(self.budget, len(score))]
+        top = top[score[top] > 0]
+        route[top] = best[top] + 1
+        return route
+
+
+def _floor_share(share: float, n: float) -> int:
+    # 0.29 * 100 is 28.999999999999996 in floating point.
+    return int(np.floor(share * n * (1 + 1e-12)))
+
+
+def _threshold(score: np.ndarray, weight: np.ndarray, budget: float) -> float:
+    """Find the least threshold >= 0 above which lies at most the share ``budget``."""
+    values, block = np.unique(-score, return_inverse=True)  # blocks of equal scores, best first
+    values = -values
+    handed = np.cumsum(np.bincount(block, weight)) / weight.sum()
+    n_blocks = int(np.searchsorted(handed, budget * (1 + 1e-12), side="right"))
+    if n_blocks == len(values) or values[n_blocks] <= 0:
+        return 0.0
+    if n_blocks == 0:
+        # Nothing fits: above every score seen, and above every score if nothing is allowed.
+        return float("inf") if budget == 0 else float(values[0])
+    return max(0.0, float(midpoint(values[n_blocks], values[n_blocks - 1])))
+
+
+def midpoint(low: float, high: float) -> float:
+    """Halve the way between two scores, safe where one is infinite."""
+    if np.isinf(low) or np.isinf(high):
+        return low
+    return low + (high - low) / 2

@@ -1,0 +1,8 @@
+"""Rejectors: how much each route is expected to lose on each row."""
+
+from skdefer.rejectors._base import BaseRejector
+from skdefer.rejectors._confidence import ConfidenceRejector
+from skdefer.rejectors._learned import LearnedRejector
+from skdefer.rejectors._profile import ProfileRejector
+
+__all__ = ["BaseRejector", "ConfidenceRejector", "LearnedRejector", "ProfileRejector"]

@@ -1,0 +1,227 @@
+"""The contract of a rejector: how much each route is expected to lose on each row."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from skdefer.costs import resolve_error_cost
+from skdefer.experts._profile import ExpertProfile, always_right
+from skdefer.utils._validation import check_answers, check_weights, encode_answers, is_missing
+
+
+class BaseRejector(BaseEstimator):
+    """Base of all rejectors: validation, profiles, and what most of them share.
+
+    A subclass writes ``_fit(proba, y, answers, X, sample_weight)``, where ``y`` are
+    positions in ``classes_``, and ``_losses(proba, X)``; it reads ``classes_``,
+    ``profiles_`` and ``error_cost_`` (a matrix, or None for plain errors).
+    """
+
+    #: Whether ``fit`` reads ``proba``; the estimator then needs out-of-fold probabilities.
+    learns: bool = False
+    #: Whether profiles of other experts can be served after ``fit``.
+    serves_unseen_experts: bool = True
+    #: Whether losses are in errors (or units of ``error_cost``), so that costs can be subtracted.
+    score_is_calibrated: bool = True
+
+    def fit(
+        self,
+        proba,
+        y,
+        expert_predictions,
+        *,
+        X=None,
+        error_cost=None,
+        sample_weight=None,
+        classes=None,
+        profiles=None,
+    ):
+        """Learn what to expect of the model and of each expert.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_rows, n_classes)
+            The model's class probabilities on rows it was not trained on.
+        y : array-like of shape (n_rows,)
+            The truth.
+        expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), or None
+            The experts' answers, missing where there is none. None: one expert who is
+            always right.
+        X : the rows, default=None
+            For rejectors that read them.
+        error_cost : array-like of shape (n_classes, n_classes), default=None
+            Price of each (true, answered) pair; None: every error is 1.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+        classes : array-like of shape (n_classes,), default=None
+            The classes in the order of the columns of ``proba``; those of ``y`` if None.
+        profiles : sequence of ExpertProfile, default=None
+            One per expert. One that is not fitted gives the prior (and the name) with
+            which the expert's record is read; a fitted one stands for an expert without
+            a record.
+
+        Returns
+        -------
+        self : object
+            The fitted rejector.
+
+        Raises
+        ------
+        ValueError
+            For shapes or labels that do not match.
+        """
+        self._validate_params()
+        self.classes_ = np.unique(np.asarray(y if classes is None else classes))
+        proba = self._check_proba(proba)
+        truth = encode_answers(np.asarray(y), self.classes_)
+        if truth.shape != (len(proba),) or (truth < 0).any():
+            raise ValueError(
+                f"y has shape {np.shape(y)} and proba {proba.shape}; expected one label for each "
+                f"row of proba, among the classes {self.classes_.tolist()}."
+            )
+        self.error_cost_ = None
+        if error_cost is not None:
+            self.error_cost_ = resolve_error_cost(error_cost, self.classes_)[1]
+        weight = check_weights(sample_weight, len(proba))
+        if expert_predictions is None:
+            answers = np.full((len(proba), 1), None, dtype=object)
+            profiles = [always_right(self.classes_, "expert")]
+        else:
+            answers = check_answers(expert_predictions, len(proba))[0]
+        self.profiles_ = self._build_profiles(answers, y, weight, profiles)
+        self.class_weight_ = np.bincount(truth, weight, minlength=len(self.classes_))
+        self.class_weight_ /= max(self.class_weight_.sum(), np.finfo(float).tiny)
+        self._fit(proba, truth, encode_answers(answers, self.classes_), X, weight)
+        return self
+
+    def _build_profiles(
+        self, answers: np.ndarray, y: Any, weight: np.ndarray, given: Any
+    ) -> list[ExpertProfile]:
+        J = answers.shape[1]
+        templates = given or [ExpertProfile(name=f"expert_{j + 1}") for j in range(J)]
+        if len(templates) != J:
+            raise ValueError(
+                f"{len(templates)} profiles for {J} experts; pass one profile per expert."
+            )
+        profiles = []
+        for j, template in enumerate(templates):
+            if hasattr(template, "counts_") and is_missing(answers[:, j]).all():
+                profiles.append(template.align(self.classes_))
+            else:
+                parameters = {**template.get_params(), "classes": self.classes_}
+                profiles.append(ExpertProfile(**parameters).fit(answers[:, j], y, weight))
+        return profiles
+
+    def expected_loss(self, proba, *, X=None):
+        """Expected loss of every route on every row.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_rows, n_classes)
+            The model's class probabilities.
+        X : the rows, default=None
+            For rejectors that read them.
+
+        Returns
+        -------
+        loss : ndarray of shape (n_rows, 1 + n_experts)
+            Of the model's answer (column 0), then of each expert's: in errors, or in
+            units of ``error_cost``.
+        """
+        check_is_fitted(self, "profiles_")
+        return self._losses(self._check_proba(proba), X)
+
+    def uncertainty(self, proba):
+        """Posterior standard deviation of each expert's expected accuracy.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_rows, n_classes)
+            The model's class probabilities.
+
+        Returns
+        -------
+        deviation : ndarray of shape (n_rows, n_experts)
+            In probability of being right.
+        """
+        check_is_fitted(self, "profiles_")
+        proba = self._check_proba(proba)
+        return np.column_stack([profile.uncertainty(proba) for profile in self.profiles_])
+
+    def with_profiles(self, profiles: Sequence[ExpertProfile]):
+        """Serve other experts, known by their profiles, without a refit.
+
+        Parameters
+        ----------
+        profiles : sequence of fitted ExpertProfile
+            One per expert.
+
+        Returns
+        -------
+        rejector : object
+            A fitted copy.
+
+        Raises
+        ------
+        ValueError
+            If the rejector learned something of its own about each expert.
+        """
+        check_is_fitted(self, "profiles_")
+        if not self.serves_unseen_experts:
+            raise ValueError(
+                f"{type(self).__name__} has learned its experts one by one and can't serve others. "
+                "Fit it again with their answers, or use ProfileRejector."
+            )
+        other = copy.copy(self)
+        other.profiles_ = [profile.align(self.classes_) for profile in profiles]
+        return other
+
+    def _check_proba(self, proba: Any) -> np.ndarray:
+        proba = np.asarray(proba)
+        if proba.dtype.kind != "f":
+            proba = proba.astype(float)
+        if proba.ndim != 2 or proba.shape[1] != len(self.classes_):
+            raise ValueError(
+                f"proba has shape {proba.shape}; expected (n_rows, {len(self.classes_)}), a column "
+                f"for each of the classes {self.classes_.tolist()}. Where y lacks a class, pass "
+                "classes=."
+            )
+        if np.isnan(proba).any():
+            raise ValueError(
+                "proba has NaN; expected class probabilities. Look for a row on which the "
+                "estimator gives none."
+            )
+        return proba
+
+    def _class_losses(self) -> np.ndarray:
+        """Expected loss of each expert on each class, shape (n_classes, n_experts)."""
+        if self.error_cost_ is None:
+            return np.column_stack([1.0 - profile.mean_ for profile in self.profiles_])
+        return np.column_stack(
+            [(profile.confusion_ * self.error_cost_).sum(axis=1) for profile in self.profiles_]
+        )
+
+    def _model_loss(self, proba: np.ndarray) -> np.ndarray:
+        """Expected loss of the model's answer, taking its probabilities at their word."""
+        if self.error_cost_ is None:
+            return 1.0 - proba.max(axis=1)
+        return (proba @ self.error_cost_).min(axis=1)
+
+    def _fit(
+        self,
+        proba: np.ndarray,
+        y: np.ndarray,
+        answers: np.ndarray,
+        X: Any,
+        sample_weight: np.ndarray,
+    ) -> None:
+        """Learn more than the profiles; ``y`` and ``answers`` are positions in ``classes_``."""
+
+    def _losses(self, proba: np.ndarray, X: Any) -> np.ndarray:
+        raise NotImplementedError
