@@ -18,3 +18,5 @@ from ._scores import (
     system_accuracy_score,
 )
 from ._selective import aurc_loss, risk_coverage_curve
+
+__all__ = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._inputs import Rows, check_rows, check_score, check_weight, mean
-from ._ranking import Ranking, area, best_score, best_shares
+from ._ranking import Ranking, area, best_experts
 
 
 def deferral_curve(
@@ -91,16 +91,13 @@ def deferral_curve(
     array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
     rows, score, weight = _check(y_true, y_pred, expert_predictions, deferral_score, sample_weight)
-    share, ranking = _rank(score, weight)
-    counts, system = _system_curve(rows, share, ranking)
-    answered = counts
-    if not rows.answered.all():
-        answered = ranking.sums(_mixed(rows.answered.view(np.int8), share))
-    right = ranking.sums(_mixed(rows.expert_right.view(np.int8), share))
+    ranked = _rank(rows, score, weight)
+    rate, system = _system_curve(ranked)
+    spread, sums = ranked.ranking.spread, ranked.ranking.sums
+    right, answered = spread(sums(ranked.expert)), spread(sums(ranked.answered))
     experts = np.full_like(right, np.nan)
     np.divide(right, answered, out=experts, where=answered > 0)
-    counts /= counts[-1]
-    return counts, system, experts
+    return spread(rate), spread(system), experts
 
 
 def aursac_score(
@@ -161,8 +158,7 @@ def aursac_score(
     """
     low, high = _check_range(deferral_range)
     rows, score, weight = _check(y_true, y_pred, expert_predictions, deferral_score, sample_weight)
-    rate, system = _system_curve(rows, *_rank(score, weight))
-    rate /= rate[-1]
+    rate, system = _system_curve(_rank(rows, score, weight))
     return area(rate, system, low, high)
 
 
@@ -321,33 +317,51 @@ def _check_range(deferral_range: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _rank(score: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, Ranking]:
-    """Rank rows by their best expert; give each row's share of each expert (None: all)."""
-    best = best_score(score)
-    return best_shares(score, best), Ranking(best, weight)
+class _Ranked(NamedTuple):
+    """A ranking, and what each of its entries (a row, or a kind of rows) counts."""
+
+    ranking: Ranking
+    model: np.ndarray  # 1 if the model is right
+    expert: np.ndarray  # 1 if the expert is right: a mean where several are tied for the row
+    answered: np.ndarray  # 1 if the expert has an answer: likewise
+    model_right: float  # weight of the rows on which the model is right
 
 
-def _mixed(values: np.ndarray, share: np.ndarray | None) -> np.ndarray:
-    """What a row counts if each expert gets its share of it."""
-    return values[:, 0] if share is None else np.einsum("nj,nj->n", values, share)
+def _rank(rows: Rows, score: np.ndarray, weight: np.ndarray | None) -> _Ranked:
+    """Rank rows by the score of their best expert."""
+    best, tied = best_experts(score)
+    model = rows.right[:, 0]
+    model_right = float(model.sum() if weight is None else model @ weight)
+    expert, answered = rows.expert_right[:, 0], rows.answered[:, 0]
+    if rows.n_experts > 1:
+        n_tied = np.count_nonzero(tied, axis=1)
+        expert = np.count_nonzero(rows.expert_right & tied, axis=1) / n_tied
+        answered = np.count_nonzero(rows.answered & tied, axis=1) / n_tied
+    expert_flag, answered_flag = expert.astype(np.uint8), answered.astype(np.uint8)
+    whole = np.array_equal(expert_flag, expert) and np.array_equal(answered_flag, answered)
+    if weight is None and whole:
+        ranking = Ranking(best, kind=model + 2 * expert_flag + 4 * answered_flag)
+        model, expert, answered = (np.arange(8, dtype=np.int8) >> bit & 1 for bit in range(3))
+    else:
+        ranking = Ranking(best, weight=weight)
+        expert, answered = expert.astype(np.float64), answered.astype(np.float64)
+    return _Ranked(ranking, model, expert, answered, model_right)
 
 
-def _system_curve(
-    rows: Rows, share: np.ndarray | None, ranking: Ranking
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the first i rows, and the system's accuracy with these deferred."""
-    right = rows.right.view(np.int8)
-    counts = ranking.counts()
-    system = ranking.sums(_mixed(right[:, 1:], share) - right[:, 0])
-    start = right[:, 0].sum() if ranking.weight is None else right[:, 0] @ ranking.weight
-    system += start
-    system /= counts[-1]
-    return counts, system
+def _system_curve(ranked: _Ranked) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the rows deferred and accuracy of the system at each knot of the ranking."""
+    rate = ranked.ranking.counts()
+    total = rate[-1]
+    system = ranked.ranking.sums(ranked.expert - ranked.answered * ranked.model)
+    system += ranked.model_right
+    system /= total
+    rate /= total
+    return rate, system
 
 
 def _mean_gain(
     rows: Rows, score: np.ndarray, weight: np.ndarray | None, low: float, high: float
 ) -> float:
     """AURSAC less the model's accuracy."""
-    rate, system = _system_curve(rows, *_rank(score, weight))
-    return area(rate / rate[-1], system, low, high) - float(system[0])
+    rate, system = _system_curve(_rank(rows, score, weight))
+    return area(rate, system, low, high) - float(system[0])

@@ -254,9 +254,7 @@ def check_route(route: Any, n_rows: int | None = None, n_experts: int | None = N
             "answers. Pass integers: 0 the model, j the expert j."
         )
     as_int = None
-    if route.dtype.kind in "biu" or (
-        route.dtype.kind in "fO" and not is_missing(route).any() and _all_integral(route)
-    ):
+    if route.dtype.kind in "biu" or _all_integral(route):
         as_int = route.astype(np.intp)
     highest = np.inf if n_experts is None else n_experts
     if as_int is None or as_int.min() < 0 or as_int.max() > highest:
@@ -270,6 +268,8 @@ def check_route(route: Any, n_rows: int | None = None, n_experts: int | None = N
 
 
 def _all_integral(values: np.ndarray) -> bool:
+    if values.dtype.kind not in "fO":
+        return False
     try:
         values = values.astype(np.float64)
     except (TypeError, ValueError):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._inputs import check_rows, check_score, check_weight
-from ._ranking import Ranking, area, best_score
+from ._ranking import Ranking, area, best_experts
 
 
 def risk_coverage_curve(
@@ -63,12 +63,11 @@ def risk_coverage_curve(
     if weight is not None and not weight.all():
         counted = weight > 0
         rows, score, weight = rows.keep(counted), score[counted], weight[counted]
-    ranking = Ranking(best_score(score), weight, descending=False)
-    coverage = ranking.counts()
-    risk = np.full_like(coverage, np.nan)
-    np.divide(ranking.sums(~rows.right[:, 0]), coverage, out=risk, where=coverage > 0)
-    coverage /= coverage[-1]
-    return coverage, risk
+    ranking = Ranking(best_experts(score)[0], weight=weight, descending=False)
+    kept = ranking.spread(ranking.counts())
+    risk = np.full_like(kept, np.nan)
+    np.divide(ranking.spread(ranking.sums(~rows.right[:, 0])), kept, out=risk, where=kept > 0)
+    return kept / kept[-1], risk
 
 
 def aurc_loss(

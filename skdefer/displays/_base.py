@@ -1,0 +1,66 @@
+"""What all displays share: the axes, an axis in percent, and a legend beside the lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skdefer.utils._optional import import_optional
+
+_MOST_POINTS = 2000
+
+
+class Display:
+    """A figure that keeps its data; subclasses store arrays, draw them and give them back."""
+
+    ax_: Any
+    figure_: Any
+
+    @classmethod
+    def _need_matplotlib(cls) -> None:
+        """Refuse before anything is computed, or an expert is asked, for nothing."""
+        import_optional("matplotlib", needed_for=cls.__name__)
+
+    def _open_axes(self, ax: Any) -> None:
+        if ax is None:
+            pyplot = import_optional("matplotlib.pyplot", needed_for=type(self).__name__)
+            _, ax = pyplot.subplots(figsize=(7.6, 4.4), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+
+    def _place_legend(self) -> None:
+        """Put the legend beside the axes where there is room for it, else where lines are few."""
+        engine = self.figure_.get_layout_engine()
+        makes_room = type(engine).__name__ == "ConstrainedLayoutEngine"
+        if makes_room and len(self.figure_.axes) == 1:
+            self.ax_.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        else:
+            self.ax_.legend(loc="best", fontsize="small")
+
+
+def in_percent(axis: Any) -> None:
+    """Label an axis of shares in percent, with as many decimals as the ticks need.
+
+    Parameters
+    ----------
+    axis : matplotlib Axis
+        ``ax.xaxis`` or ``ax.yaxis``.
+    """
+    ticker = import_optional("matplotlib.ticker", needed_for="An axis in percent")
+    axis.set_major_formatter(ticker.PercentFormatter(xmax=1, symbol=" %"))
+
+
+def thinned(n_points: int) -> np.ndarray:
+    """Choose the points of a line that are drawn: more can't be seen, and make a file large.
+
+    Parameters
+    ----------
+    n_points : int
+        Points of the line.
+
+    Returns
+    -------
+    positions : ndarray of int
+        At most 2,000, evenly spread, the first and the last among them.
+    """
+    return np.unique(np.linspace(0, n_points - 1, min(n_points, _MOST_POINTS)).round().astype(int))

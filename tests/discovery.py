@@ -1,0 +1,45 @@
+"""Find what the package offers, so that a new file is tested as soon as it is there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import skdefer
+from skdefer.base import DeferralMixin
+
+ROOT = Path(skdefer.__file__).parent
+
+
+def modules():
+    """Names of all modules of the package, private ones too."""
+    found = pkgutil.walk_packages([str(ROOT)], prefix="skdefer.")
+    return ["skdefer", *(m.name for m in found if not m.name.endswith("__main__"))]
+
+
+def public_names():
+    """(module, name) of all that the packages' __init__s export."""
+    pairs = []
+    for name in modules():
+        if any(part.startswith("_") for part in name.split(".")):
+            continue
+        module = importlib.import_module(name)
+        pairs += [(module, attribute) for attribute in getattr(module, "__all__", ())]
+    return pairs
+
+
+def public_objects():
+    """Public classes and functions, once each."""
+    found = {id(getattr(m, n)): getattr(m, n) for m, n in public_names()}
+    return [o for o in found.values() if inspect.isclass(o) or inspect.isfunction(o)]
+
+
+def deferral_estimators():
+    """Public estimators with the deferral contract."""
+    return [
+        o
+        for o in public_objects()
+        if inspect.isclass(o) and issubclass(o, DeferralMixin) and o is not DeferralMixin
+    ]
