@@ -15,25 +15,19 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skdefer.costs import least_cost_answer, resolve_cost, resolve_error_cost
-from skdefer.exceptions import (
-    ExpertAnswerError,
-    ExpertPredictionsMissingError,
-    UncalibratedScoreWarning,
-)
-from skdefer.experts._asking import ask, collect, open_store
+from skdefer.exceptions import UncalibratedScoreWarning
+from skdefer.experts._asking import answers_at_hand, ask_panel, collect, open_store
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import (
-    MISSING_FATE,
     MODEL,
-    can_be_asked,
-    encode_checked,
+    find_profiles,
     make_panel,
     visible,
 )
 from skdefer.experts._profile import ExpertProfile
+from skdefer.policies._explanation import explain_routes
 from skdefer.utils._rows import count_rows
 from skdefer.utils._signature import keywords_only
-from skdefer.utils._validation import MISSING, check_answers
 
 
 @dataclass
@@ -215,22 +209,22 @@ class DeferralMixin(ClassifierMixin):
             If an expert fails; this error and the one before carry the answers at hand.
         """
         check_is_fitted(self)
-        self._check_rows(X)
-        codes = self._recorded_codes(X, expert_predictions)
+        n_rows = self._check_rows(X)
+        on_missing = "model" if self._rejects_only else self.on_missing
+        codes = answers_at_hand(
+            self._panel, n_rows, expert_predictions, self.classes_, on_missing=on_missing
+        )
         weighed = self._weigh(X)
-        if self._rejects_only:
-            route = np.zeros(len(codes), dtype=np.intp)
-        else:
-            route = collect(
-                self._panel,
-                X,
-                self._route(weighed),
-                weighed.score,
-                codes,
-                self.classes_,
-                on_missing=self.on_missing,
-                store=self._store(),
-            )
+        route = collect(
+            self._panel,
+            X,
+            self._route(weighed),
+            weighed.score,
+            codes,
+            self.classes_,
+            on_missing=on_missing,
+            store=self._store(),
+        )
         labels = least_cost_answer(weighed.proba, self.error_cost_)
         deferred = np.flatnonzero(route)
         labels[deferred] = codes[deferred, route[deferred] - 1]
@@ -287,18 +281,7 @@ class DeferralMixin(ClassifierMixin):
                     f"({n_rows}, {self.n_experts_}), True where an expert is to be asked."
                 )
             mask &= where.reshape(n_rows, -1)
-        answers = np.full((n_rows, self.n_experts_), None, dtype=object)
-        store = self._store()
-        for j, (name, expert) in enumerate(self._panel.items()):
-            if expert.can_answer and mask[:, j].any():
-                try:
-                    answers[mask[:, j], j] = ask(
-                        name, expert, self._panel, X, mask[:, j], store=store
-                    )
-                except ExpertAnswerError as error:
-                    error.answers = answers
-                    raise
-        return answers
+        return ask_panel(self._panel, X, mask, store=self._store())
 
     def explain_defer(self, X):
         """Why each row is kept or handed over; nobody is asked.
@@ -316,42 +299,19 @@ class DeferralMixin(ClassifierMixin):
             standard deviation), ``cost_NAME`` and ``score_NAME``, and ``reason``, a
             sentence. Losses, costs and scores are those that decided.
         """
-        import pandas as pd
-
         weighed = self._weigh(X)
-        route = self._route(weighed)
-        uncertainty = self._uncertainty(weighed.proba, weighed.X)
-        answer = least_cost_answer(weighed.proba, self.error_cost_)
-        rows = np.arange(len(route))
-        columns = {
-            "route": np.asarray(self.routes_, dtype=object)[route],
-            "model_answer": self.classes_[answer],
-            "model_confidence": weighed.proba[rows, answer],
-            "expected_loss_model": weighed.loss[:, 0],
-        }
-        for j, name in enumerate(self.routes_[1:]):
-            columns[f"expected_loss_{name}"] = weighed.loss[:, 1 + j]
-            columns[f"uncertainty_{name}"] = uncertainty[:, j]
-            columns[f"cost_{name}"] = weighed.cost[:, j]
-            columns[f"score_{name}"] = weighed.score[:, j]
-        columns["reason"] = [
-            self._reason(*case)
-            for case in zip(route, weighed.loss, weighed.cost, weighed.score, strict=True)
-        ]
-        index = X.index if hasattr(X, "iloc") else None
-        return pd.DataFrame(columns, index=index)
-
-    def _reason(self, route, loss, cost, score) -> str:
-        j = route - 1 if route else int(score.argmax())
-        name = self.routes_[1 + j]
-        price = f" plus its cost {cost[j]:.3g}" if cost[j] else ""
-        against = f"{name}'s expected loss {loss[1 + j]:.3g}{price}"
-        model = f"the model's expected loss {loss[0]:.3g}"
-        if route:
-            return f"Handed to {name}: {against} is below {model}."
-        if score[j] > 0:
-            return f"Kept: {against} is below {model}, but the gain is below the policy's limit."
-        return f"Kept: {model} is not above {against}."
+        return explain_routes(
+            self._route(weighed),
+            weighed.proba,
+            weighed.loss,
+            self._uncertainty(weighed.proba, weighed.X),
+            weighed.cost,
+            weighed.score,
+            answers=least_cost_answer(weighed.proba, self.error_cost_),
+            classes=self.classes_,
+            names=self.routes_[1:],
+            index=X.index if hasattr(X, "iloc") else None,
+        )
 
     # -- other experts --------------------------------------------------------------
 
@@ -390,15 +350,7 @@ class DeferralMixin(ClassifierMixin):
         if not callable(other.cost):
             resolve_cost(other.cost, names, [e.cost for e in panel.values()], None, 0)
         known = dict(zip(self.routes_[1:], self.profiles_, strict=True))
-        if profiles is not None:
-            if len(profiles) != len(names):
-                raise ValueError(
-                    f"{len(profiles)} profiles for {len(names)} experts {names}; pass one each."
-                )
-            given = list(profiles)
-        else:
-            given = [expert.profile or known.get(name) for name, expert in panel.items()]
-        found = [self._as_profile(p, name) for p, name in zip(given, names, strict=True)]
+        found = find_profiles(panel, profiles, known, self.classes_)
         if names != list(known) or any(known[n] is not p for n, p in zip(names, found)):
             if self.policy_.holds_expert_state:
                 raise ValueError(
@@ -408,21 +360,6 @@ class DeferralMixin(ClassifierMixin):
             other._serve_profiles(found)
         other._set_panel(panel)
         return other
-
-    def _as_profile(self, given: Any, name: str) -> ExpertProfile:
-        if given is None:
-            raise ValueError(
-                f"Nothing is known of the expert {name!r}. Pass profiles=, a fitted ExpertProfile "
-                "or past answers (expert_predictions, y) for each expert."
-            )
-        if isinstance(given, ExpertProfile):
-            return given.align(self.classes_)
-        if isinstance(given, tuple) and len(given) in (2, 3):
-            return ExpertProfile(name=name, classes=self.classes_).fit(given[0], given[1])
-        raise ValueError(
-            f"The profile of expert {name!r} is a {type(given).__name__}; expected a fitted "
-            "ExpertProfile or a context (expert_predictions, y)."
-        )
 
     def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
         raise ValueError(
@@ -490,24 +427,3 @@ class DeferralMixin(ClassifierMixin):
 
     def _route(self, weighed: _Weighed) -> np.ndarray:
         return self.policy_.route(weighed.score, cost=weighed.cost, X=weighed.X)
-
-    def _recorded_codes(self, X: Any, expert_predictions: Any) -> np.ndarray:
-        """Encode the answers at hand; an error if nobody could ever give the missing ones."""
-        n_rows = count_rows(X)
-        names = self.routes_[1:]
-        if expert_predictions is not None:
-            answers = check_answers(expert_predictions, n_rows, names=names)[0]
-            codes = encode_checked(answers, self.classes_, names, fate=MISSING_FATE)
-            return np.maximum(codes, MISSING)  # outside the classes: no answer
-        silent = [n for n, asked in zip(names, can_be_asked(self._panel), strict=True) if not asked]
-        if silent and self.on_missing == "raise" and not self._rejects_only:
-            # Even if no row is deferred: else a search would drop the candidates that
-            # defer and pick the one that never does.
-            raise ExpertPredictionsMissingError(
-                f"The experts {silent} are known by their record alone and can't be asked, and "
-                "predict got no expert_predictions. Pass predict(X, expert_predictions=...); in a "
-                "search or cross-validation, whose scorers never pass them, use experts that "
-                "carry their answers (ColumnExpert, IndexExpert) or a callable. Or set "
-                "on_missing='model'."
-            )
-        return np.full((n_rows, len(names)), MISSING)

@@ -17,8 +17,8 @@ def resolve_cost(
     ----------
     cost : None, float, sequence, mapping or callable
         None: each expert's own price. A number: of every expert. A sequence: one per
-        expert. A mapping: by name, 0 for experts it doesn't name is refused. A callable
-        of X: shape ``(n_rows,)`` or ``(n_rows, n_experts)``.
+        expert. A mapping or a pandas Series: by name, every expert. A callable of X:
+        shape ``(n_rows,)`` or ``(n_rows, n_experts)``.
     names : sequence of str
         The experts.
     own : sequence of float
@@ -51,6 +51,8 @@ def resolve_cost(
                 f"expected ({n_rows},) or ({n_rows}, {J})."
             )
         return prices
+    if hasattr(cost, "to_dict"):  # a Series: its index says whose prices they are
+        cost = cost.to_dict()
     if isinstance(cost, Mapping):
         if set(cost) != set(names):
             raise ValueError(
@@ -63,20 +65,20 @@ def resolve_cost(
         return np.full(J, float(prices))
     if prices.shape != (J,):
         raise ValueError(
-            f"cost has shape {prices.shape}, but there are {J} experts: {list(names)}. Pass a "
-            "number, one per expert, a mapping by name, or a callable of X."
+            f"cost has shape {prices.shape}, but there are {J} experts: {list(names)}. Pass "
+            f"{_COSTS}."
         )
     return prices
 
 
-def _as_prices(values: Any, what: str) -> np.ndarray:
+_COSTS = "a number, one per expert, a mapping by name, or a callable of X"
+
+
+def _as_prices(values: Any, what: str, forms: str = _COSTS) -> np.ndarray:
     try:
         prices = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{what} is {values!r}; expected prices: a number, one per expert, a mapping by name, "
-            "or a callable of X."
-        ) from error
+        raise ValueError(f"{what} is {values!r}; expected prices: {forms}.") from error
     if np.isnan(prices).any() or (prices < 0).any():
         raise ValueError(
             f"{what} has negative prices or NaN; expected numbers >= 0 in the unit of error_cost."
@@ -108,16 +110,24 @@ def resolve_error_cost(error_cost: Any, classes: np.ndarray) -> tuple[float, np.
         For a wrong shape, unknown labels, negative prices, NaN or infinity.
     """
     K = len(classes)
+    forms = f"a number, or ({K}, {K}) of them by [true, answered]"
     if hasattr(error_cost, "columns"):
         labels = classes.tolist()
+        if not hasattr(error_cost, "reindex"):
+            raise ValueError(
+                f"error_cost is a {type(error_cost).__module__} DataFrame, whose rows have no "
+                f"labels; expected the classes {labels} by rows too. Pass a pandas DataFrame with "
+                "an index, or an array in the order of the classes."
+            )
         rows, columns = list(error_cost.index), list(error_cost.columns)
         if not len(rows) == len(columns) == K or not set(rows) == set(columns) == set(labels):
             raise ValueError(
                 f"error_cost is labelled {rows} by {columns}, but the classes are {labels}. "
                 "Label both rows (truth) and columns (answer) by class."
             )
-        error_cost = error_cost.loc[labels, labels].to_numpy()
-    values = _as_prices(error_cost, "error_cost")
+        # Not .loc, to which labels that are True and False are a mask.
+        error_cost = error_cost.reindex(index=labels, columns=labels).to_numpy()
+    values = _as_prices(error_cost, "error_cost", forms)
     if not np.isfinite(values).all():
         raise ValueError("error_cost has infinity; expected finite prices.")
     if values.ndim == 0:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before numpy loads: on data this small, threads that wait for each other cost more than
+# they give, many times over on a busy machine.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
 import numpy as np
 import pytest
-
-os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 class CountingExpert:

@@ -119,7 +119,9 @@ def test_predict_is_the_whole_system(fitted, experts):
 
 def test_rows_are_decided_one_by_one(fitted):
     order = np.random.default_rng(0).permutation(len(X_NEW))
-    np.testing.assert_array_equal(fitted.predict_route(X_NEW[order]), fitted.predict_route(X_NEW)[order])
+    np.testing.assert_array_equal(
+        fitted.predict_route(X_NEW[order]), fitted.predict_route(X_NEW)[order]
+    )
     np.testing.assert_array_equal(fitted.predict_route(X_NEW[:1]), fitted.predict_route(X_NEW)[:1])
 
 
@@ -290,7 +292,9 @@ def test_integer_and_string_labels_agree(cls):
     coded = np.searchsorted(["cat", "dog", "eel"], record)
     text = cls(random_state=0).fit(X_FIT, Y_FIT, expert_predictions=record[:240])
     number = cls(random_state=0).fit(X_FIT, codes[:240], expert_predictions=coded[:240])
-    floats = cls(random_state=0).fit(X_FIT, codes[:240], expert_predictions=coded[:240].astype(float))
+    floats = cls(random_state=0).fit(
+        X_FIT, codes[:240], expert_predictions=coded[:240].astype(float)
+    )
     for other in (number, floats):
         np.testing.assert_allclose(text.deferral_score(X_NEW), other.deferral_score(X_NEW))
 

@@ -30,7 +30,7 @@ _FACTS = DatasetFacts(
     files={"data.parquet": "fd5a4ba2b24614ac5811c71063c73a8f8c38830c2f545f38869c089d01c5c69e"},
     source="github.com/rajpurkarlab/cheXpert-test-set-labels at a03eb343 (2022)",
     licence="not stated in the repository; images are not included",
-    citation="Rajpurkar et al., CheXternal / CheXpert test set labels (arXiv 2102.08660)",
+    citation="Irvin et al., CheXpert, AAAI 2019 (arXiv 1901.07031)",
     notes="""
 2,500 rows: 500 studies x 5 findings. Label 1: the finding is present. Share of 1: Atelectasis
 .306, Cardiomegaly .302, Consolidation .058, Edema .156, Pleural Effusion .208; pooled .206.

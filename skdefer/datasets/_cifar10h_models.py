@@ -116,24 +116,32 @@ def load_cifar10h_models(
     >>> list(images.expert_predictions)  # doctest: +SKIP
     ['human_draw', 'human_2', 'human_3']
     """
+    import pandas
+
     check_option("model", model, _MODELS)
     if not isinstance(n_humans, Integral) or isinstance(n_humans, bool) or n_humans < 1:
         raise ValueError(f"n_humans is {n_humans!r}; expected an integer >= 1.")
+    used = [m for m in _MODELS if include_networks or m == model]
     count_columns = [f"human_{name}" for name in _CLASSES]
-    probabilities = {m: [f"{m}_p{k}" for k in range(len(_CLASSES))] for m in _MODELS}
+    probabilities = {m: [f"{m}_p{k}" for k in range(len(_CLASSES))] for m in used}
     table = read_table(
         _FACTS,
         data_home=data_home,
         verify=verify,
-        columns=("gold", "human_draw", *count_columns, *probabilities[model]),
+        columns=(
+            "gold",
+            "human_draw",
+            *count_columns,
+            *(p for m in used for p in probabilities[m]),
+        ),
     )
     counts = table[count_columns].to_numpy(dtype=np.int64)
-    answers = table[["human_draw"]].copy()
+    answers = {"human_draw": table["human_draw"].to_numpy(dtype=np.int64)}
     rng = check_random_state(random_state)
     for person in range(2, n_humans + 1):
         answers[f"human_{person}"] = _draw_person(counts, rng)
-    for other in _MODELS:
-        if include_networks and other != model:
+    for other in used:
+        if other != model:
             answers[other] = table[probabilities[other]].to_numpy().argmax(axis=1)
     data = np.log(table[probabilities[model]].astype(float).clip(lower=_SMALLEST_STORED))
     data.columns = [f"log p({name})" for name in _CLASSES]
@@ -141,7 +149,7 @@ def load_cifar10h_models(
         _FACTS,
         data=data,
         target=table["gold"].to_numpy(dtype=np.int64),
-        expert_predictions=answers,
+        expert_predictions=pandas.DataFrame(answers),
         target_names=list(_CLASSES),
         model_name=model,
         human_counts=counts,

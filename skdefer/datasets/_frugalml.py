@@ -48,15 +48,15 @@ Sentiment, 2 classes: YELP 20,000 rows and IMDB 25,000 (English), SHOP 62,774 an
 (Chinese). Faces, 7 emotions: FERPLUS 6,358, RAFDB 15,339, EXPW 31,510.
 
 There are no features of the items: the model sees the label and the confidence of a free model
-(vader, bixin, githubcnn), so only post-hoc methods apply. Prices in US$ for 10,000 calls, 2020:
+(vader, bixin, githubcnn), so only post-hoc methods apply. Prices in US$ for 10,000 calls:
 google 2.5, baidu 3.5, amazon .75 (sentiment); google 15, facepp 5, microsoft 10 (faces); the
 free model .001. The source lists them for YELP, SHOP and FERPLUS.
 
-Accuracy of the free model, and of the best service: YELP .745, google .957; IMDB .696, google .864;
-SHOP .786, baidu .923; WAIMAI .643, baidu .889; FERPLUS .651, microsoft .814; RAFDB .600, microsoft
-.717; EXPW .563, microsoft .730. baidu on the English corpora is near chance: an expert that is never
-worth its price. google never answers anger's neighbours disgust and fear on faces. A logistic
-regression on the free model's output is better than its label (YELP .83, SHOP .81, FERPLUS .72).""",
+Accuracy of the free model, and of the best service: YELP .745, google .957; IMDB .693, google .864;
+SHOP .780, baidu .922; WAIMAI .643, baidu .890; FERPLUS .651, microsoft .814; RAFDB .600,
+microsoft .717; EXPW .564, microsoft .728. baidu on the English corpora is near chance: an expert
+that is never worth its price. On faces google never answers disgust or fear. A logistic regression
+on the free model's output is better than its label (YELP .83, SHOP .81, FERPLUS .72).""",
 )
 
 

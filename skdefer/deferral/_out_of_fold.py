@@ -209,9 +209,7 @@ def _fit_fold(train, test, classes, key, estimator, X, y, fit_params):
     return align_columns(estimator.predict_proba(take_rows(X, test)), estimator, classes)
 
 
-def _first_folds(
-    splits: list[Any], y: np.ndarray, covered: np.ndarray, groups: Any
-) -> np.ndarray:
+def _first_folds(splits: list[Any], y: np.ndarray, covered: np.ndarray, groups: Any) -> np.ndarray:
     """Number the test fold of each covered row; split anew where there is only one."""
     fold = np.full(len(y), -1)
     for number, (_, test) in reversed(list(enumerate(splits))):

@@ -426,9 +426,7 @@ def _check_target(y: Any, n_rows: int) -> np.ndarray:
         raise ValueError("fit requires y to be passed, but the target y is None.")
     y = column_or_1d(y, warn=True)
     if len(y) != n_rows:
-        raise ValueError(
-            f"y has {len(y)} labels, but X has {n_rows} rows; pass one label per row."
-        )
+        raise ValueError(f"y has {len(y)} labels, but X has {n_rows} rows; pass one label per row.")
     missing = is_missing(y)
     if missing.any():
         raise ValueError(

@@ -29,25 +29,22 @@ class Display:
         self.ax_, self.figure_ = ax, ax.figure
 
     def _place_legend(self) -> None:
-        """Put the legend beside the axes where there is room for it, else where lines are few."""
-        engine = self.figure_.get_layout_engine()
-        makes_room = type(engine).__name__ == "ConstrainedLayoutEngine"
-        if makes_room and len(self.figure_.axes) == 1:
+        """Put the legend beside the axes if the figure makes room, else where lines are few."""
+        if type(self.figure_.get_layout_engine()).__name__ == "ConstrainedLayoutEngine":
             self.ax_.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         else:
             self.ax_.legend(loc="best", fontsize="small")
 
 
 def in_percent(axis: Any) -> None:
-    """Label an axis of shares in percent, with as many decimals as the ticks need.
+    """Label an axis of shares in percent, with the decimals that a tick needs and no more.
 
     Parameters
     ----------
     axis : matplotlib Axis
         ``ax.xaxis`` or ``ax.yaxis``.
     """
-    ticker = import_optional("matplotlib.ticker", needed_for="An axis in percent")
-    axis.set_major_formatter(ticker.PercentFormatter(xmax=1, symbol=" %"))
+    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
 
 
 def thinned(n_points: int) -> np.ndarray:

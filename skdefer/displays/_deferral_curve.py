@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import pandas
 
 _MOST_EXPERT_LINES = 6
-# Left of this share the experts' accuracy is of a handful of rows, and jumps.
-_STEADY_RATE = 0.05
+# The experts' accuracy on fewer rows, or on a smaller share, jumps: it is not drawn.
+_FEW_ROWS, _FEW = 50, 0.05
 
 
 class DeferralCurveDisplay(Display):
-    """Does the system gain from handing rows over, and at which share the most?
+    """Shows what the system gains at each share of rows handed over.
 
     Draws what :func:`skdefer.metrics.deferral_curve` computes: the accuracy of model and
     experts together, and of the experts on the rows they get, at each share handed over.
@@ -307,7 +307,9 @@ class DeferralCurveDisplay(Display):
         Returns
         -------
         display : DeferralCurveDisplay
-            Itself. Of more than 2,000 points 2,000 are drawn; :meth:`frame` has them all.
+            Itself. Of more than 2,000 points 2,000 are drawn, and the experts' accuracy from
+            5 % of the rows, or 50 of them, on; :meth:`frame` has all.
+            The legend stands beside the axes in a figure of ``layout="constrained"``.
 
         Raises
         ------
@@ -317,18 +319,21 @@ class DeferralCurveDisplay(Display):
         self._open_axes(ax)
         shown = thinned(len(self.deferral_rate))
         rate = self.deferral_rate[shown]
-        label = name or self.name or "model and experts"
+        named = name or self.name
+        label = named or "model and experts"
         style = {"linewidth": 2.2, "zorder": 4, "label": label, **(curve_kwargs or {})}
         (self.line_,) = self.ax_.plot(rate, self.system_accuracy[shown], **style)
         colour = self.line_.get_color()
+        n_rows = len(self.deferral_rate) - 1
+        steady = shown[shown >= min(_FEW_ROWS, np.ceil(_FEW * n_rows))]
         (self.expert_line_,) = self.ax_.plot(
-            rate,
-            self.expert_accuracy[shown],
+            self.deferral_rate[steady],
+            self.expert_accuracy[steady],
             color=colour,
             linewidth=1.2,
             linestyle=(0, (6, 2)),
             alpha=0.75,
-            label="experts, on what they get" if reference else f"{label}: experts",
+            label=f"{label}: its experts" if named else "experts, on what they get",
         )
         self.model_line_ = self.random_line_ = self.oracle_line_ = self.point_ = None
         self.expert_alone_lines_: list[Any] = []
@@ -345,9 +350,8 @@ class DeferralCurveDisplay(Display):
                 color=colour,
                 linestyle="none",
                 zorder=5,
-                label=f"as used: {share:.1%} handed over".replace("%", " %"),
+                label=f"{label if named else 'as used'}: {100 * share:.1f} % handed over",
             )
-        self._set_limits()
         in_percent(self.ax_.xaxis)
         in_percent(self.ax_.yaxis)
         self.ax_.set(xlabel="Share of rows handed to experts", ylabel="Accuracy")
@@ -369,38 +373,21 @@ class DeferralCurveDisplay(Display):
         )
         self.model_line_ = self._draw_level(self.system_accuracy[0], "black", "model alone")
         names = list(self.expert_names or _default_names(len(self.expert_alone_accuracy)))
-        drawn = range(len(names))
+        drawn = list(range(len(names)))
         if len(names) > _MOST_EXPERT_LINES:
-            drawn = [int(np.argmax(self.expert_alone_accuracy))]  # type: ignore[assignment]
-        for j in drawn:
-            self.expert_alone_lines_.append(
-                self._draw_level(self.expert_alone_accuracy[j], f"C{j + 1}", f"{names[j]} alone")
-            )
+            drawn = [int(np.argmax(self.expert_alone_accuracy))]
+        self.expert_alone_lines_ = [
+            # From the end of the colour cycle: its beginning is for systems.
+            self._draw_level(self.expert_alone_accuracy[j], f"C{9 - i}", f"{names[j]} alone", i)
+            for i, j in enumerate(drawn)
+        ]
 
-    def _draw_level(self, level: float, colour: str, label: str) -> Any:
+    def _draw_level(self, level: float, colour: str, label: str, i: int = 0) -> Any:
+        dashes = (5 * i, (5, 3))  # shifted, so that equal levels are both seen
         (line,) = self.ax_.plot(
-            [0, 1], [level, level], color=colour, linewidth=1.2, linestyle="--", label=label
+            [0, 1], [level, level], color=colour, linewidth=1.4, linestyle=dashes, label=label
         )
         return line
-
-    def _set_limits(self) -> None:
-        """Show all lines, but for the jumps of the experts' accuracy over a handful of rows."""
-        steady = self.expert_accuracy[self.deferral_rate >= _STEADY_RATE]
-        heights = np.concatenate(
-            [
-                self.system_accuracy,
-                steady[~np.isnan(steady)],
-                *(
-                    line.get_ydata()
-                    for line in self.ax_.lines
-                    if not np.isnan(line.get_ydata()).any()
-                ),
-            ]
-        )
-        low, high = heights.min(), heights.max()
-        margin = 0.04 * max(high - low, 0.02)
-        self.ax_.set_ylim(low - margin, high + margin)
-        self.ax_.set_xlim(-0.01, 1.01)
 
     def frame(self) -> pandas.DataFrame:
         """Give back the data of the figure.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -39,7 +41,9 @@ class AnswerStore:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(_SCHEMA)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
+        import sqlite3  # only where answers are kept
+
         return sqlite3.connect(self.path, timeout=60.0)
 
     def get(self, expert: str, keys: np.ndarray) -> np.ndarray:
@@ -69,7 +73,7 @@ class AnswerStore:
         return answers
 
     def put(self, expert: str, keys: np.ndarray, answers: np.ndarray) -> None:
-        """Keep answers; missing ones (None) are left out, to be asked for again.
+        """Keep answers; missing ones are left out, and what JSON can't hold.
 
         Parameters
         ----------
@@ -78,16 +82,15 @@ class AnswerStore:
         keys : ndarray of shape (n_rows,), dtype 'S32'
             Content of the rows, from ``row_keys``.
         answers : ndarray of shape (n_rows,), dtype object
-            Labels.
+            Labels; None, which is to be asked for again.
         """
-        rows = [
-            (expert, key, json.dumps(_plain(answer)))
-            for key, answer in zip(keys.tolist(), answers, strict=True)
-            if answer is not None
-        ]
+        texts = map(_as_json, answers)
+        rows = [(expert, key, text) for key, text in zip(keys.tolist(), texts, strict=True) if text]
         with closing(self._connect()) as connection, connection:
             connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
 
 
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
+def _as_json(label: Any) -> str | None:
+    """Write a label, None where there is none or it would come back as another."""
+    label = label.item() if isinstance(label, np.generic) else label
+    return json.dumps(label) if isinstance(label, (str, bool, int, float)) else None

@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from skdefer.exceptions import ExpertAnswerError, UnansweredError, UncachedWarning
+from skdefer.exceptions import (
+    ExpertAnswerError,
+    ExpertPredictionsMissingError,
+    UnansweredError,
+    UncachedWarning,
+)
 from skdefer.experts._answers import AnswerStore
 from skdefer.experts._base import Expert
 from skdefer.experts._panel import MISSING_FATE, encode_checked, visible
 from skdefer.utils._rows import count_rows, row_keys, take_rows
-from skdefer.utils._validation import MISSING, decode_answers, is_missing
+from skdefer.utils._validation import MISSING, check_answers, decode_answers, is_missing
 
 
 def open_store(memory: Any) -> AnswerStore | None:
@@ -59,18 +64,20 @@ def ask(
         return _call(name, expert, X)
     keys = row_keys(X)
     answers = store.get(key, keys)
-    # Identical rows of one batch are asked for once.
+    # Identical rows of one batch are asked for once, in the order of the rows.
     unknown = np.flatnonzero(is_missing(answers))
     _, first, copies = np.unique(keys[unknown], return_index=True, return_inverse=True)
-    if len(first):
-        bought = _call(name, expert, take_rows(X, unknown[first]))
-        store.put(key, keys[unknown[first]], bought)
-        answers[unknown] = bought[copies]
+    order = np.argsort(first)
+    new = unknown[first[order]]
+    if len(new):
+        bought = _call(name, expert, take_rows(X, new))
+        store.put(key, keys[new], bought)
+        answers[unknown] = bought[np.argsort(order)[copies]]
     return answers
 
 
 def _store_key(name: str, expert: Expert) -> str | None:
-    if expert.column is not None:  # nothing is bought that would be worth keeping
+    if expert.recorded:  # nothing is bought that would be worth keeping
         return None
     try:
         version = expert.cache_key()
@@ -78,14 +85,14 @@ def _store_key(name: str, expert: Expert) -> str | None:
         version = None
     if version is None:
         warnings.warn(
-            f"The answers of expert {name!r} are not kept by memory=: it is a lambda, a closure or "
-            "a method without a version, or can't be hashed. Pass "
+            f"The answers of expert {name!r} are not kept by memory=: it has no version, and is a "
+            "lambda, a closure, a method or what else its content doesn't tell. Give it one: "
             "CallableExpert(function, version=...).",
             UncachedWarning,
             stacklevel=2,
         )
         return None
-    return f"{name}|{version}"
+    return f"{name!r}|{version}"
 
 
 def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
@@ -99,24 +106,102 @@ def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
             f"Expert {name!r} failed on a batch of {n_rows} rows: {type(error).__name__}: {error}. "
             "Mend the expert, or let it return None for rows that it can't answer."
         ) from error
-    if answers is None or isinstance(answers, (str, bytes)) or not hasattr(answers, "__len__"):
+    if hasattr(answers, "to_numpy"):
+        answers = answers.to_numpy()
+    try:
+        shape = np.shape(answers)
+    except ValueError:  # answers of different lengths
+        shape = (len(answers), "?")
+    if shape == ():  # one text, a mapping or a set says nothing of the rows either
         raise ExpertAnswerError(
             f"Expert {name!r} returned {type(answers).__name__} for {n_rows} rows; expected one "
             "label per row. Return a list or an array, None where there is no answer."
         )
-    if hasattr(answers, "to_numpy"):
-        answers = answers.to_numpy()
-    objects = np.empty(len(answers), dtype=object)
-    if np.ndim(answers) > 1 and np.size(answers) == len(answers):
-        answers = np.ravel(answers)
-    if np.ndim(answers) > 1 or len(answers) != n_rows:
+    if shape not in ((n_rows,), (n_rows, 1)):
         raise ExpertAnswerError(
-            f"Expert {name!r} returned answers of shape {np.shape(answers)} for {n_rows} rows; "
-            f"expected ({n_rows},), one label per row."
+            f"Expert {name!r} returned answers of shape {shape} for {n_rows} rows; expected "
+            f"({n_rows},), one label per row. Return None where there is no answer."
         )
-    objects[:] = answers.tolist() if isinstance(answers, np.ndarray) else list(answers)
-    objects[is_missing(objects)] = None
-    return objects
+    if not isinstance(answers, np.ndarray):
+        answers = np.asarray(answers, dtype=object)
+    labels = answers.ravel().astype(object)
+    missing, labels = is_missing(labels), np.ma.getdata(labels)
+    labels[missing] = None
+    return labels
+
+
+def ask_panel(
+    panel: dict[str, Expert], X: Any, where: np.ndarray, *, store: AnswerStore | None
+) -> np.ndarray:
+    """Ask the experts, each for its rows of ``where`` in one batch.
+
+    Parameters
+    ----------
+    panel : dict of str to Expert
+        The experts, in the order of the columns.
+    X : the rows as the user passed them
+        With the columns of column experts.
+    where : ndarray of bool of shape (n_rows, n_experts)
+        Whom to ask on which row.
+    store : AnswerStore or None
+        Where answers are looked up and kept.
+
+    Returns
+    -------
+    answers : ndarray of shape (n_rows, n_experts), dtype object
+        Labels, None where nobody was asked or nobody answered.
+
+    Raises
+    ------
+    ExpertAnswerError
+        If an expert fails; it carries the answers at hand.
+    """
+    answers = np.full(where.shape, None, dtype=object)
+    for j, (name, expert) in enumerate(panel.items()):
+        if expert.can_answer and where[:, j].any():
+            try:
+                answers[where[:, j], j] = ask(name, expert, panel, X, where[:, j], store=store)
+            except ExpertAnswerError as error:
+                error.answers = answers
+                raise
+    return answers
+
+
+def answers_at_hand(
+    panel: dict[str, Expert],
+    n_rows: int,
+    expert_predictions: Any,
+    classes: np.ndarray,
+    *,
+    on_missing: str,
+) -> np.ndarray:
+    """Encode the answers that came with ``predict``; one outside the classes is none.
+
+    Returns
+    -------
+    codes : ndarray of int of shape (n_rows, n_experts)
+        Positions in ``classes``, or ``MISSING``.
+
+    Raises
+    ------
+    ExpertPredictionsMissingError
+        If none came, some expert can't be asked and ``on_missing="raise"``.
+    """
+    names = list(panel)
+    if expert_predictions is not None:
+        answers = check_answers(expert_predictions, n_rows, names=names)[0]
+        return np.maximum(encode_checked(answers, classes, names, fate=MISSING_FATE), MISSING)
+    silent = [name for name, expert in panel.items() if not expert.can_answer]
+    if silent and on_missing == "raise":
+        # Even if no row is deferred: else a search would drop the candidates that defer
+        # and pick the one that never does.
+        raise ExpertPredictionsMissingError(
+            f"The experts {silent} are known by their record alone and can't be asked, and predict "
+            "got no expert_predictions. Pass predict(X, expert_predictions=...); in a search or "
+            "cross-validation, whose scorers never pass them, use experts that carry their "
+            "answers (ColumnExpert, IndexExpert) or a callable. Or set on_missing='model'."
+        )
+    return np.full((n_rows, len(names)), MISSING)
 
 
 def collect(
@@ -165,6 +250,7 @@ def collect(
     """
     route = route.copy()
     tried = np.zeros(codes.shape, dtype=bool)
+    can_answer = np.array([expert.can_answer for expert in panel.values()])
     while True:
         for j, (name, expert) in enumerate(panel.items()):
             mine = (route == j + 1) & ~tried[:, j]
@@ -176,7 +262,9 @@ def collect(
                 except ExpertAnswerError as error:
                     error.answers = decode_answers(codes, classes)
                     raise
-                bought = encode_checked(answers[:, None], classes, [name], fate=MISSING_FATE)
+                bought = encode_checked(
+                    answers[:, None], classes, [name], fate=MISSING_FATE, refuse=False
+                )
                 codes[rows, j] = np.maximum(bought[:, 0], MISSING)
         deferred = np.flatnonzero(route)
         unanswered = deferred[codes[deferred, route[deferred] - 1] == MISSING]
@@ -194,16 +282,21 @@ def collect(
         route[unanswered] = 0
         if on_missing == "next":
             left = np.where(tried | (score <= 0), -np.inf, score)
-            _send_on(panel, route, unanswered, left)
+            # Whoever was asked has had the work, answer or not.
+            busy = (tried & (can_answer | (codes != MISSING))).sum(axis=0)
+            _send_on(panel, busy, route, unanswered, left)
 
 
 def _send_on(
-    panel: dict[str, Expert], route: np.ndarray, rows: np.ndarray, score: np.ndarray
+    panel: dict[str, Expert],
+    busy: np.ndarray,
+    route: np.ndarray,
+    rows: np.ndarray,
+    score: np.ndarray,
 ) -> None:
     """Give each row to the next expert who gains and has room, best gains first."""
     limits = [e.capacity for e in panel.values()]
-    room = np.array([np.inf if limit is None else limit for limit in limits])
-    room -= np.bincount(route, minlength=1 + len(panel))[1:]
+    room = np.array([np.inf if limit is None else limit for limit in limits]) - busy
     for i in rows[np.argsort(-score[rows].max(axis=1), kind="stable")]:
         options = np.where(room > 0, score[i], -np.inf)
         best = int(options.argmax())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import numbers
 from hashlib import blake2b
+from types import CodeType
 from typing import Any
 
 import joblib
@@ -12,6 +13,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.experts._profile import ExpertProfile
+from skdefer.utils._rows import count_rows
 
 
 class Expert:
@@ -38,6 +40,8 @@ class Expert:
 
     #: False for an expert that is known only by a record or a profile.
     can_answer: bool = True
+    #: True for an expert whose answers are on record: none is bought, so none is kept.
+    recorded: bool = False
     #: The column of X that only this expert sees, None for most.
     column: str | None = None
     #: What is known of the expert beforehand, None for most.
@@ -54,17 +58,12 @@ class Expert:
     ):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name is {name!r}; expected a string or None.")
-        if not isinstance(cost, numbers.Real) or not np.isfinite(cost) or cost < 0:
-            raise ValueError(
-                f"cost of an expert is {cost!r}; expected a finite number >= 0, the price of one "
-                "answer in the unit of error_cost."
-            )
-        for limit, value in (("capacity", capacity), ("max_queries", max_queries)):
-            if value is not None and (not isinstance(value, numbers.Integral) or value < 0):
-                raise ValueError(f"{limit} is {value!r}; expected an integer >= 0 or None.")
         self.name = name
         self.version = version
-        self.cost = float(cost)
+        self.cost = _check_price(cost)
+        for limit, value in (("capacity", capacity), ("max_queries", max_queries)):
+            if not _is_limit(value):
+                raise ValueError(f"{limit} is {value!r}; expected an integer >= 0 or None.")
         self.capacity = capacity
         self.max_queries = max_queries
 
@@ -128,16 +127,33 @@ class CallableExpert(Expert):
         return self.function(X)
 
     def cache_key(self) -> str | None:
-        """Name the version, or a module-level function with its code; None for the rest."""
+        """Name the version, or a module-level function with its code; None for the rest.
+
+        Global variables and functions that the function calls are not looked into: a change
+        there needs a new ``version``.
+        """
         if self.version is not None:
             return self.version
         f = self.function
         # A lambda, a closure or a method depends on more than its name and code tell.
         if not inspect.isfunction(f) or f.__closure__ or "<" in f.__qualname__:
             return None
-        code = f.__code__
-        digest = blake2b(code.co_code + repr(code.co_consts).encode(), digest_size=8).hexdigest()
+        content = repr((_describe_code(f.__code__), f.__defaults__, f.__kwdefaults__))
+        digest = blake2b(content.encode(), digest_size=8).hexdigest()
         return f"{f.__module__}.{f.__qualname__}:{digest}"
+
+
+def _describe_code(code: CodeType) -> tuple:
+    """Take what a function does out of its code, the same in every process."""
+    constants = [
+        _describe_code(c)
+        if isinstance(c, CodeType)
+        else sorted(map(repr, c))
+        if isinstance(c, frozenset)
+        else c
+        for c in code.co_consts
+    ]
+    return code.co_code, code.co_names, constants
 
 
 class ClassifierExpert(Expert):
@@ -193,7 +209,7 @@ class RecordedExpert(Expert):
 
     def answers(self, X: Any, explanation: Any = None) -> np.ndarray:
         """Give no answer to any row."""
-        return np.full(len(X), None, dtype=object)
+        return np.full(count_rows(X), None, dtype=object)
 
 
 class AbsentExpert(RecordedExpert):
@@ -246,3 +262,16 @@ def as_expert(expert: Any) -> Expert:
         "classifier, an ExpertProfile or an Expert. If it names a column of X, "
         "pass ColumnExpert(name)."
     )
+
+
+def _check_price(cost: Any) -> float:
+    if isinstance(cost, numbers.Real) and 0 <= float(cost) < np.inf:
+        return float(cost)
+    raise ValueError(
+        f"cost of an expert is {cost!r}; expected a finite number >= 0, the price of one answer in "
+        "the unit of error_cost."
+    )
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (isinstance(value, numbers.Integral) and int(value) >= 0)

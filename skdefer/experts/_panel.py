@@ -10,6 +10,7 @@ import numpy as np
 
 from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts._base import AbsentExpert, Expert, RecordedExpert, as_expert
+from skdefer.experts._profile import ExpertProfile
 from skdefer.utils._rows import drop_columns
 from skdefer.utils._validation import OUT_OF_LABELS, encode_answers
 
@@ -83,19 +84,68 @@ def visible(X: Any, panel: dict[str, Expert]) -> Any:
     return drop_columns(X, [e.column for e in panel.values() if e.column is not None])
 
 
-def can_be_asked(panel: dict[str, Expert]) -> np.ndarray:
-    """Mark the experts that answer when they are asked.
+def find_profiles(
+    panel: dict[str, Expert],
+    given: Sequence[Any] | None,
+    known: dict[str, ExpertProfile],
+    classes: np.ndarray,
+) -> list[ExpertProfile]:
+    """Find what is known of each expert of a new panel.
+
+    Parameters
+    ----------
+    panel : dict of str to Expert
+        The experts.
+    given : sequence or None
+        One fitted profile, or context ``(expert_predictions, y)``, per expert. None: the
+        expert's own profile, or that of its name in ``known``.
+    known : dict of str to ExpertProfile
+        Profiles of experts met before.
+    classes : ndarray of shape (n_classes,)
+        The classes that profiles are brought to.
 
     Returns
     -------
-    askable : ndarray of shape (n_experts,), dtype bool
-        False for those known by a record or a profile alone.
+    profiles : list of ExpertProfile
+        One per expert.
+
+    Raises
+    ------
+    ValueError
+        If an expert has none, or something else was given.
     """
-    return np.array([expert.can_answer for expert in panel.values()])
+    if given is None:
+        given = [expert.profile or known.get(name) for name, expert in panel.items()]
+    elif len(given) != len(panel):
+        raise ValueError(
+            f"{len(given)} profiles for {len(panel)} experts {list(panel)}; pass one each."
+        )
+    return [_as_profile(p, name, classes) for name, p in zip(panel, given, strict=True)]
+
+
+def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
+    if given is None:
+        raise ValueError(
+            f"Nothing is known of the expert {name!r}. Pass profiles=, a fitted ExpertProfile "
+            "or past answers (expert_predictions, y) for each expert."
+        )
+    if isinstance(given, ExpertProfile):
+        return given.align(classes)
+    if isinstance(given, tuple) and len(given) in (2, 3):
+        return ExpertProfile(name=name, classes=classes).fit(given[0], given[1])
+    raise ValueError(
+        f"The profile of expert {name!r} is a {type(given).__name__}; expected a fitted "
+        "ExpertProfile or a context (expert_predictions, y)."
+    )
 
 
 def encode_checked(
-    answers: np.ndarray, classes: np.ndarray, names: Sequence[str], *, fate: str
+    answers: np.ndarray,
+    classes: np.ndarray,
+    names: Sequence[str],
+    *,
+    fate: str,
+    refuse: bool = True,
 ) -> np.ndarray:
     """Turn answers into positions in ``classes``, with one warning for those outside.
 
@@ -109,6 +159,9 @@ def encode_checked(
         Names of the experts, one a column.
     fate : str
         What becomes of answers outside ``classes``; it ends the warning.
+    refuse : bool, default=True
+        Whether no class at all in a column is an error. A few answers just bought may
+        all be odd ("unsure"), and must not be lost.
 
     Returns
     -------
@@ -118,14 +171,14 @@ def encode_checked(
     Raises
     ------
     ValueError
-        If no answer of an expert is a class, though it answers.
+        If no answer of an expert is a class, though it answers, and ``refuse``.
     """
     codes = encode_answers(answers, classes)
     outside = codes == OUT_OF_LABELS
     if not outside.any():
         return codes
     for j, name in enumerate(names):
-        if outside[:, j].any() and not (codes[:, j] >= 0).any():
+        if refuse and outside[:, j].any() and not (codes[:, j] >= 0).any():
             examples = sorted({str(a) for a in answers[outside[:, j], j][:50]})[:3]
             raise ValueError(
                 f"No answer of expert {name!r} is one of the classes {classes.tolist()}; "

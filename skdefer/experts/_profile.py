@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from scipy import stats
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_consistent_length
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skdefer.utils._validation import (
-    OUT_OF_LABELS,
-    check_answers,
-    check_weights,
-    encode_answers,
-    is_missing,
+from skdefer.experts._posterior import (
+    beta_prior,
+    check_open_unit,
+    check_truth,
+    rows_to_correct,
+    rows_to_identify,
+    tally,
 )
+from skdefer.utils._validation import encode_answers
 
 
 class ExpertProfile(BaseEstimator):
@@ -36,7 +35,8 @@ class ExpertProfile(BaseEstimator):
         Name of the expert.
     prior_accuracy : float, array-like of shape (n_classes,) or mapping, default=None
         What is believed beforehand, such as the expert's own assessment: the probability
-        in [0, 1] of being right on a class; a mapping gives it by class. None: uniform.
+        in [0, 1] of being right on a class. An array is in the order of ``classes_``
+        (sorted); a mapping or a pandas Series gives it by class. None: uniform.
     prior_confidence : float, array-like of shape (n_classes,) or mapping, default=None
         How much that belief is trusted, in [0, 1]; None means 1.
     prior_strength : float, default=10.0
@@ -60,7 +60,7 @@ class ExpertProfile(BaseEstimator):
     expertise_class_ : label
         The class of greatest mean; the first one of several tied.
     n_context_ : ndarray of shape (n_classes,)
-        Rows with an answer, by class.
+        Answers by class, in the weight that they have after ``sample_weight`` and ``decay``.
     classes_ : ndarray of shape (n_classes,)
         The classes.
 
@@ -132,17 +132,18 @@ class ExpertProfile(BaseEstimator):
             For lengths that differ, priors outside [0, 1] or a ``y`` outside ``classes``.
         """
         self._validate_params()
-        labels = np.asarray(y)
-        if self.classes is not None:
-            self.classes_ = np.unique(np.asarray(self.classes))
-        elif len(labels):
-            self.classes_ = np.unique(labels)
-        else:
+        self.classes_ = np.unique(check_truth(y) if self.classes is None else self.classes)
+        if not len(self.classes_):
             raise ValueError(
-                "y is empty and classes is None, so the classes are not known. "
+                "y is empty and classes has none, so the classes are not known. "
                 "Pass ExpertProfile(classes=...)."
             )
-        self._set_prior()
+        self.prior_alpha_, self.prior_beta_ = beta_prior(
+            self.classes_ if self.classes is None else np.asarray(self.classes),
+            self.prior_accuracy,
+            self.prior_confidence,
+            self.prior_strength,
+        )
         n_classes = len(self.classes_)
         # counts_[k, a]: answers a on rows of class k; the last column: outside the classes.
         self.counts_ = np.zeros((n_classes, n_classes + 1))
@@ -163,74 +164,12 @@ class ExpertProfile(BaseEstimator):
         """
         if not hasattr(self, "counts_"):
             return self.fit(expert_predictions, y, sample_weight)
-        check_consistent_length(expert_predictions, y)
-        y = np.asarray(y)
-        if len(y):
-            answers = check_answers(expert_predictions, len(y))[0]
-            if answers.shape[1] != 1:
-                raise ValueError(
-                    f"expert_predictions has {answers.shape[1]} columns; a profile is of one "
-                    "expert. Fit one ExpertProfile per column."
-                )
-            answered = ~is_missing(answers[:, 0])
-            weight = check_weights(sample_weight, len(y))[answered]
-            truth = self._encode_truth(y)[answered]
-            said = encode_answers(answers[answered, 0], self.classes_)
-            said = np.where(said == OUT_OF_LABELS, len(self.classes_), said)
-            n = int(answered.sum())
-            age = np.float_power(self.decay, np.arange(n - 1, -1, -1))
-            self.counts_ = self.counts_ * self.decay**n
-            np.add.at(self.counts_, (truth, said), weight * age)
+        counts, n_answers = tally(
+            expert_predictions, y, self.classes_, sample_weight, decay=self.decay
+        )
+        self.counts_ = self.counts_ * self.decay**n_answers + counts
         self._update_posterior()
         return self
-
-    def _encode_truth(self, y):
-        codes = encode_answers(y, self.classes_)
-        if (codes < 0).any():
-            unknown = np.unique(y[codes < 0].astype(str))[:5].tolist()
-            raise ValueError(
-                f"y has the labels {unknown}, which are not among the classes "
-                f"{self.classes_.tolist()}. Pass ExpertProfile(classes=...) with all of them."
-            )
-        return codes
-
-    def _set_prior(self):
-        accuracy = self._per_class("prior_accuracy")
-        confidence = self._per_class("prior_confidence")
-        if accuracy is None:
-            if confidence is not None:
-                raise ValueError(
-                    "prior_confidence was given without prior_accuracy, so there is nothing to "
-                    "be confident of. Pass prior_accuracy too."
-                )
-            accuracy, confidence = np.full(len(self.classes_), 0.5), 0.0
-        elif confidence is None:
-            confidence = 1.0
-        weight = self.prior_strength * confidence
-        self.prior_alpha_ = 1.0 + weight * accuracy
-        self.prior_beta_ = 1.0 + weight * (1.0 - accuracy)
-
-    def _per_class(self, parameter):
-        value = getattr(self, parameter)
-        if value is None:
-            return None
-        if isinstance(value, Mapping):
-            absent = [c for c in self.classes_.tolist() if c not in value]
-            if absent:
-                raise ValueError(
-                    f"{parameter} has no value for the classes {absent}. Give one for each of "
-                    f"{self.classes_.tolist()}."
-                )
-            value = [value[c] for c in self.classes_.tolist()]
-        array = np.asarray(value, dtype=float)
-        if array.ndim and array.shape != self.classes_.shape:
-            raise ValueError(
-                f"{parameter} has shape {array.shape}; expected a number, a mapping by class, or "
-                f"one value for each of the {len(self.classes_)} classes."
-            )
-        if not ((array >= 0) & (array <= 1)).all():
-            raise ValueError(f"{parameter} is {value!r}; expected probabilities in [0, 1].")
-        return np.broadcast_to(array, self.classes_.shape)
 
     def _update_posterior(self):
         right = self.counts_.diagonal().copy()
@@ -332,7 +271,7 @@ class ExpertProfile(BaseEstimator):
             Lower and upper end.
         """
         check_is_fitted(self)
-        _check_open_unit("level", level)
+        check_open_unit("level", level)
         ends = np.array([(1 - level) / 2, (1 + level) / 2])
         return stats.beta.ppf(ends, self.alpha_[:, None], self.beta_[:, None])
 
@@ -357,10 +296,7 @@ class ExpertProfile(BaseEstimator):
         >>> ExpertProfile(classes=list(range(7))).required_context(margin=0.5, delta=0.05)
         46
         """
-        if not 0 < margin <= 1:
-            raise ValueError(f"margin is {margin!r}; expected a gap in accuracy in (0, 1].")
-        _check_open_unit("delta", delta)
-        return math.ceil(2.0 / margin**2 * math.log(2 * self._n_classes() / delta))
+        return rows_to_identify(len(self._with_prior().classes_), margin, delta)
 
     def required_to_correct(self, true_accuracy, tolerance, delta=0.05):
         """Answers per class that overcome a wrong prior (Proposition 2).
@@ -379,21 +315,13 @@ class ExpertProfile(BaseEstimator):
         n : ndarray of shape (n_classes,), dtype int
             Rows per class.
         """
-        if not 0 < tolerance <= 1:
-            raise ValueError(f"tolerance is {tolerance!r}; expected a distance in (0, 1].")
-        _check_open_unit("delta", delta)
-        truth = np.asarray(true_accuracy, dtype=float)
-        if not ((truth >= 0) & (truth <= 1)).all():
-            raise ValueError(f"true_accuracy is {true_accuracy!r}; expected values in [0, 1].")
-        if not hasattr(self, "prior_alpha_"):
-            return ExpertProfile(**self.get_params()).fit([], []).required_to_correct(
-                true_accuracy, tolerance, delta
-            )
-        strength = self.prior_alpha_ + self.prior_beta_
-        bias = np.abs(self.prior_alpha_ / strength - truth)
-        from_prior = strength * np.maximum(0.0, 2 * bias / tolerance - 1)
-        from_noise = 2 * math.log(2 / delta) / tolerance**2
-        return np.ceil(np.maximum(from_prior, from_noise)).astype(int)
+        prior = self._with_prior()
+        return rows_to_correct(
+            prior.prior_alpha_, prior.prior_beta_, true_accuracy, tolerance, delta
+        )
+
+    def _with_prior(self):
+        return self if hasattr(self, "prior_alpha_") else clone(self).fit([], [])
 
     def align(self, classes):
         """Bring the profile to other classes; one it never saw has the prior.
@@ -401,7 +329,7 @@ class ExpertProfile(BaseEstimator):
         Parameters
         ----------
         classes : array-like of shape (n_classes,)
-            The classes, sorted, of the model that will read the profile.
+            The classes of the model that will read the profile, in any order.
 
         Returns
         -------
@@ -409,13 +337,13 @@ class ExpertProfile(BaseEstimator):
             ``self`` if the classes are the same, a fitted copy otherwise.
         """
         check_is_fitted(self)
-        classes = np.asarray(classes)
+        classes = np.unique(classes)
         if np.array_equal(classes, self.classes_):
             return self
         old = encode_answers(classes, self.classes_)
         known = old >= 0
-        aligned = ExpertProfile(**{**self.get_params(), "classes": classes})
-        if not known.all() and self._given_by_class():
+        aligned = clone(self).set_params(classes=classes)
+        if not self._prior_covers(classes):
             # A prior given for the old classes says nothing of the new ones.
             aligned.set_params(prior_accuracy=None, prior_confidence=None)
         aligned.fit([], [])
@@ -430,21 +358,13 @@ class ExpertProfile(BaseEstimator):
         aligned._update_posterior()
         return aligned
 
-    def _given_by_class(self):
-        return any(
-            value is not None and not isinstance(value, numbers.Real)
+    def _prior_covers(self, classes):
+        return all(
+            value is None
+            or isinstance(value, numbers.Real)
+            or (isinstance(value, Mapping) and set(classes.tolist()) <= set(value))
             for value in (self.prior_accuracy, self.prior_confidence)
         )
-
-    def _n_classes(self):
-        if hasattr(self, "classes_"):
-            return len(self.classes_)
-        if self.classes is None:
-            raise ValueError(
-                "The number of classes is not known. Fit the profile, or pass "
-                "ExpertProfile(classes=...)."
-            )
-        return len(np.unique(np.asarray(self.classes)))
 
     def _check_proba(self, proba):
         check_is_fitted(self)
@@ -476,8 +396,3 @@ def always_right(classes, name=None):
     profile.prior_beta_ = np.zeros(len(profile.classes_))
     profile._update_posterior()
     return profile
-
-
-def _check_open_unit(name, value):
-    if not isinstance(value, numbers.Real) or not 0 < value < 1:
-        raise ValueError(f"{name} is {value!r}; expected a probability in (0, 1).")

@@ -36,6 +36,8 @@ class ColumnExpert(Expert):
     array(['ill', None], dtype=object)
     """
 
+    recorded = True
+
     def __init__(self, column: str, *, name: str | None = None, **kwargs: Any):
         if not isinstance(column, str):
             raise TypeError(
@@ -99,6 +101,8 @@ class IndexExpert(Expert):
     >>> expert.answers(pd.DataFrame({"age": [70, 33]}, index=["case 9", "case 8"]))
     array(['well', None], dtype=object)
     """
+
+    recorded = True
 
     def __init__(self, record: Any, X: Any = None, *, by: str | None = None, **kwargs: Any):
         by = by or ("index" if X is None else "content")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -14,10 +13,12 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import euclidean_distances
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_array, check_random_state, check_scalar
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skdefer.experts._base import Expert
-from skdefer.utils._rows import count_rows, row_keys
+from skdefer.experts._recorded import IndexExpert
+from skdefer.utils._rows import row_keys
 from skdefer.utils._validation import MISSING, decode_answers, encode_answers, is_missing
 
 
@@ -37,8 +38,8 @@ def simulate_expert_predictions(
     r"""Draw what experts of a known skill would answer.
 
     It answers: what would deferral gain if experts were like this? Each kind fixes how likely
-    an expert is right on a row; the parameters in brackets are passed by name, as one value
-    for all experts or as one for each:
+    an expert is right on a row, by parameters of its own (``skill``), one value for all experts
+    or one for each:
 
     - ``"oracle"`` (Tailor et al. 2024): right with ``p_in`` (1.0) on its ``oracle_classes``;
       elsewhere right with ``p_out`` (0.2), else any of the K classes with equal probability,
@@ -49,7 +50,7 @@ def simulate_expert_predictions(
     - ``"features"`` (OpenL2D 2024): P(wrong) = sigmoid(b + ``slope`` w.x / \|w\|) on
       standardised columns of X, b solved so that its mean over the rows is ``error_rate`` (0.2).
       ``slope`` (2.0) is the log-odds that one standard deviation makes. w is ``weights``, or
-      None: normal on ``n_relevant`` random features (None: a third), 0 on the others.
+      None: normal on a random third of the features, 0 on the others.
     - ``"prototypes"``: the same, with the standardised distance from the nearest of
       ``n_prototypes`` (3) random rows that the expert knows in place of w.x / \|w\|.
 
@@ -83,20 +84,13 @@ def simulate_expert_predictions(
     Returns
     -------
     answers : ndarray of shape (n_rows,) or (n_rows, n_experts)
-        Labels, in their own dtype. With ``missing_rate`` above 0 or ``one_per_row`` of
-        dtype object, None where there is no answer.
+        Labels, in their own dtype. Where answers may be missing: objects, None if missing.
 
     Raises
     ------
-    TypeError
-        For a parameter that the kind doesn't have.
-    ValueError
-        For a parameter outside its range, a shape that doesn't fit, missing labels, or a
-        kind that needs X without one.
-
-    References
-    ----------
-    Tailor et al. (2024), Learning to defer to a population. Alves et al. (2024), OpenL2D.
+    TypeError, ValueError
+        For a parameter that the kind doesn't have, or outside its range, a shape that doesn't
+        fit, missing labels, or a kind that needs X without one.
 
     Examples
     --------
@@ -107,20 +101,22 @@ def simulate_expert_predictions(
     >>> bool((answers == y)[:500].all()), round(float((answers == y)[500:].mean()), 1)
     (True, 0.6)
     """
-    _check_kind(kind, skill)
-    J = 1 if n_experts is None else _check_count("n_experts", n_experts)
-    _check_share("shared", shared)
-    _check_share("missing_rate", missing_rate)
-    known, truth = _check_labels(y, classes)
-    rng = check_random_state(random_state)
+    if unknown := sorted(set(skill) - set(_skill_names(kind))):
+        raise TypeError(
+            f"An expert of kind {kind!r} has no {unknown}; expected some of {_skill_names(kind)}."
+        )
+    J = 1 if n_experts is None else check_scalar(n_experts, "n_experts", Integral, min_val=1)
+    _per_expert("shared", shared)
+    _per_expert("missing_rate", missing_rate)
+    known, truth = _encode(X, y, classes)
+    n, rng = len(truth), check_random_state(random_state)
     accuracy, confused = _KINDS[kind](_Rows(truth, X, known, n_experts, rng), **skill)
-    shape = (len(truth), J)
-    luck = rng.uniform(size=shape)
-    luck = np.where(rng.uniform(size=(len(truth), 1)) < shared, luck[:, :1], luck)
-    codes = draw_answers(truth, accuracy, luck, rng.uniform(size=shape), len(known), confused)
+    luck, slip, lost = rng.uniform(size=(3, n, J))
+    luck = np.where(rng.uniform(size=(n, 1)) < shared, luck[:, :1], luck)
+    codes = draw_answers(truth, accuracy, luck, slip, len(known), confused)
     if one_per_row:
-        codes[rng.randint(J, size=(len(truth), 1)) != np.arange(J)] = MISSING
-    codes[rng.uniform(size=shape) < missing_rate] = MISSING
+        codes[rng.randint(J, size=(n, 1)) != np.arange(J)] = MISSING
+    codes[lost < missing_rate] = MISSING
     codes = codes[:, 0] if n_experts is None else codes
     return decode_answers(codes, known) if one_per_row or missing_rate > 0 else known[codes]
 
@@ -128,10 +124,10 @@ def simulate_expert_predictions(
 class SimulatedExpert(Expert):
     """An expert of a known skill who can be asked, and always says the same of the same row.
 
-    ``fit`` shows it the truth of all rows that it may ever be asked for. Its luck on a row is a
-    function of the row's content and the seed alone: batch, order and process do not matter, and
-    an "oracle" or "confusion" expert fitted on more rows answers the old ones as before. Rows
-    that it was not shown have no answer (None).
+    ``fit`` shows it the truth of all rows that it may ever be asked for; other rows have no
+    answer (None). Its luck on a row depends on the row's content and the seed alone, not on batch,
+    order or process, so an "oracle" or "confusion" expert fitted on more rows answers the old
+    ones as before. Rows of equal content are one row; where their labels differ, the first counts.
 
     Parameters
     ----------
@@ -148,19 +144,14 @@ class SimulatedExpert(Expert):
         Share of the rows that it doesn't answer, at random.
     random_state : int, default=0
         Seed of its skill and of its luck. Give each expert its own.
-    name, version, cost, capacity, max_queries
-        As in :class:`Expert`.
-    **skill
-        The parameters of the kind; see :func:`simulate_expert_predictions`.
+    **kwargs
+        The parameters of the kind, and ``name``, ``version``, ``cost``, ``capacity`` and
+        ``max_queries`` of :class:`Expert`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels it knows of.
-
-    Notes
-    -----
-    Rows of equal content are one row to it; where their labels differ, the first counts.
 
     Examples
     --------
@@ -183,24 +174,20 @@ class SimulatedExpert(Expert):
         shared_seed: int = 0,
         missing_rate: float = 0.0,
         random_state: int = 0,
-        name: str | None = None,
-        version: str | None = None,
-        cost: float = 0.0,
-        capacity: int | None = None,
-        max_queries: int | None = None,
-        **skill: Any,
+        **kwargs: Any,
     ):
-        super().__init__(
-            name=name, version=version, cost=cost, capacity=capacity, max_queries=max_queries
-        )
-        self.classes = classes
-        self.shared = _check_share("shared", shared)
-        self.shared_seed = _check_count("shared_seed", shared_seed, least=0)
-        self.missing_rate = _check_share("missing_rate", missing_rate)
-        self.random_state = _check_count("random_state", random_state, least=0)
-        _check_kind(kind, skill)
+        self.skill = {k: kwargs.pop(k) for k in _skill_names(kind) if k in kwargs}
+        super().__init__(**kwargs)
+        _per_expert("shared", shared)
+        _per_expert("missing_rate", missing_rate)
+        check_scalar(shared_seed, "shared_seed", Integral, min_val=0)
+        check_scalar(random_state, "random_state", Integral, min_val=0)
         self.kind = kind
-        self.skill = skill
+        self.classes = classes
+        self.shared = shared
+        self.shared_seed = shared_seed
+        self.missing_rate = missing_rate
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> SimulatedExpert:
         """Show the truth, and draw an answer to each row.
@@ -220,10 +207,11 @@ class SimulatedExpert(Expert):
         Raises
         ------
         ValueError
-            For a skill that doesn't fit the data; see :func:`simulate_expert_predictions`.
+            For a skill that doesn't fit the data.
         """
-        self.classes_, truth = _check_labels(y, self.classes)
-        _check_length(count_rows(X), len(truth))
+        self.classes_, truth = _encode(X, y, self.classes)
+        _, first, row = np.unique(row_keys(X), return_index=True, return_inverse=True)
+        truth = truth[first[row]]
         rows = _Rows(truth, X, self.classes_, None, check_random_state(self.random_state))
         accuracy, confused = _KINDS[self.kind](rows, **self.skill)
         luck, slip = _uniforms(X, f"a{self.random_state}")
@@ -233,56 +221,35 @@ class SimulatedExpert(Expert):
         K = len(self.classes_)
         codes = draw_answers(truth, accuracy, luck[:, None], slip[:, None], K, confused)[:, 0]
         codes[_uniforms(X, f"m{self.random_state}")[0] < self.missing_rate] = MISSING
-        self._keys, first = np.unique(row_keys(X), return_index=True)
-        self._codes = codes[first]
+        self._record = IndexExpert(decode_answers(codes, self.classes_), X)
         return self
 
     def answers(self, X: Any, explanation: Any = None) -> np.ndarray:
-        """Look the rows up; see :meth:`Expert.answers`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If ``fit`` was not called.
-        """
-        if not hasattr(self, "_keys"):
+        """Look the rows up, NotFittedError before ``fit``; see :meth:`Expert.answers`."""
+        if not hasattr(self, "_record"):
             raise NotFittedError(
                 f"{self!r} has not seen the truth that its answers are drawn from. Call "
                 "fit(X, y) with all rows that it may be asked for."
             )
-        keys = row_keys(X)
-        at = np.searchsorted(self._keys, keys) % max(len(self._keys), 1)
-        return decode_answers(
-            np.where(self._keys[at] == keys, self._codes[at], MISSING), self.classes_
-        )
+        return self._record.answers(X)
 
     def cache_key(self) -> str | None:
         """Name the version, or the drawn answers by their content; None before ``fit``."""
-        if self.version is not None or not hasattr(self, "_keys"):
-            return self.version
-        return joblib.hash((self._keys, self._codes, self.classes_))
+        drawn = hasattr(self, "_record") and self.version is None
+        return joblib.hash(self._record.table_) if drawn else self.version
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """What an expert's skill may depend on."""
-
+class _Rows(NamedTuple):
     truth: np.ndarray
     X: Any
     classes: np.ndarray
     n_experts: int | None
     rng: np.random.RandomState
 
-    def numbers(self) -> np.ndarray:
-        """Give X with every column at mean 0 and standard deviation 1."""
+    def standardised(self) -> np.ndarray:
         if self.X is None:
-            raise ValueError(
-                "An expert whose skill depends on the features needs X, numbers of shape "
-                "(n_rows, n_features). Pass it."
-            )
-        X = check_array(self.X, dtype=np.float64, input_name="X")
-        _check_length(len(X), len(self.truth))
-        return _standardise(X)
+            raise ValueError("This kind of expert needs X, numbers of shape (n_rows, n_features).")
+        return _standardise(check_array(self.X, dtype=np.float64, input_name="X"))
 
 
 def _oracle(
@@ -290,20 +257,18 @@ def _oracle(
 ) -> tuple[np.ndarray, None]:
     K, J = len(rows.classes), rows.n_experts or 1
     if oracle_classes is None:
-        own = rows.rng.permutation(K)[np.arange(J) % K, None]
+        own = list(rows.rng.permutation(K)[np.arange(J) % K, None])
     else:
-        own = [oracle_classes] if rows.n_experts is None else list(oracle_classes)
-        if len(own) != J or any(np.ndim(labels) != 1 for labels in own):
-            wanted = f"{J} sequences" if rows.n_experts else "a sequence"
-            raise ValueError(f"oracle_classes is {oracle_classes!r}; expected {wanted} of labels.")
-        own = [encode_answers(np.asarray(labels), rows.classes) for labels in own]
-        if any((codes < 0).any() for codes in own):
+        named = [oracle_classes] if rows.n_experts is None else list(oracle_classes)
+        own = [encode_answers(np.asarray(labels), rows.classes) for labels in named]
+        if len(own) != J or any(codes.ndim != 1 or (codes < 0).any() for codes in own):
             raise ValueError(
-                f"oracle_classes is {oracle_classes!r}, but the classes are "
-                f"{rows.classes.tolist()}. Name some of these, or pass classes=."
+                f"oracle_classes is {oracle_classes!r}; expected labels out of "
+                f"{rows.classes.tolist()} in a sequence, or with n_experts in one sequence for "
+                f"each of {J} experts. If y lacks one of the labels, pass classes=."
             )
     inside = np.column_stack([np.isin(rows.truth, codes) for codes in own])
-    p_in, p_out = _shares("p_in", p_in, J), _shares("p_out", p_out, J)
+    p_in, p_out = _per_expert("p_in", p_in, J), _per_expert("p_out", p_out, J)
     return np.where(inside, p_in, p_out + (1 - p_out) / K), None
 
 
@@ -313,95 +278,76 @@ def _confusion(rows: _Rows, *, confusion: Any = None) -> tuple[np.ndarray, np.nd
     shapes = [(K, K), (J, K, K)]
     if given.shape not in shapes or not np.allclose(given.sum(axis=-1), 1) or given.min() < 0:
         raise ValueError(
-            f"confusion has shape {given.shape}; expected one of {shapes}, P(answer | truth) for "
-            "each of the K classes, or J experts and K classes: no negative entry, each row sums "
-            "to 1."
+            f"confusion has shape {given.shape}; expected P(answer | truth) in one of the shapes "
+            f"{shapes}: a row per true class that sums to 1, no negative entry."
         )
     given = np.broadcast_to(given, (J, K, K))
     return given[:, rows.truth, rows.truth].T, given
 
 
 def _features(
-    rows: _Rows,
-    *,
-    error_rate: Any = 0.2,
-    slope: float = 2.0,
-    weights: Any = None,
-    n_relevant: int | None = None,
+    rows: _Rows, *, error_rate: Any = 0.2, slope: float = 2.0, weights: Any = None
 ) -> tuple[np.ndarray, None]:
-    Z, J = rows.numbers(), rows.n_experts or 1
+    Z, J = rows.standardised(), rows.n_experts or 1
     p = Z.shape[1]
     if weights is None:
-        relevant = max(1, round(p / 3)) if n_relevant is None else n_relevant
-        _check_count("n_relevant", relevant)
-        w = np.zeros((J, p))
-        for row in w:
-            chosen = rows.rng.permutation(p)[:relevant]
-            row[chosen] = rows.rng.normal(size=len(chosen))
+        w = rows.rng.normal(size=(J, p))
+        rank = rows.rng.uniform(size=(J, p)).argsort(axis=1).argsort(axis=1)
+        w[rank >= max(1, round(p / 3))] = 0
     else:
         w = np.asarray(weights, dtype=float)
-        if w.shape not in ((p,), (J, p)) or not np.isfinite(w).all():
-            raise ValueError(
-                f"weights has shape {w.shape}; expected finite numbers of shape ({p},) or "
-                f"({J}, {p}), one per feature."
-            )
-        w = np.broadcast_to(w, (J, p))
-    length = np.linalg.norm(w, axis=1)
-    return _by_signal(Z @ (w.T / np.where(length > 0, length, 1.0)), error_rate, slope), None
+    if w.shape not in ((p,), (J, p)) or not np.isfinite(w).all():
+        raise ValueError(
+            f"weights has shape {w.shape}; expected one finite number per feature, shape ({p},) "
+            f"or ({J}, {p})."
+        )
+    w = np.broadcast_to(w, (J, p)).T
+    signal = Z @ (w / np.maximum(np.linalg.norm(w, axis=0), np.finfo(float).tiny))
+    return 1 - error_probability(signal, error_rate, slope), None
 
 
 def _prototypes(
     rows: _Rows, *, error_rate: Any = 0.2, slope: float = 2.0, n_prototypes: int = 3
 ) -> tuple[np.ndarray, None]:
-    Z, J = rows.numbers(), rows.n_experts or 1
-    _check_count("n_prototypes", n_prototypes)
+    Z, J = rows.standardised(), rows.n_experts or 1
+    check_scalar(n_prototypes, "n_prototypes", Integral, min_val=1)
     known = [Z[rows.rng.permutation(len(Z))[:n_prototypes]] for _ in range(J)]
     far = np.column_stack([euclidean_distances(Z, k).min(axis=1) for k in known])
-    return _by_signal(_standardise(far), error_rate, slope), None
-
-
-def _by_signal(signal: np.ndarray, error_rate: Any, slope: float) -> np.ndarray:
-    if not np.isfinite(slope):
-        raise ValueError(f"slope is {slope!r}; expected a finite number.")
-    rates = _shares("error_rate", error_rate, signal.shape[1])
-    return 1 - np.column_stack(
-        [error_probability(s, rate, slope) for s, rate in zip(signal.T, rates)]
-    )
+    return 1 - error_probability(_standardise(far), error_rate, slope), None
 
 
 # kind -> P(right) of shape (n_rows, J), and P(answer | truth) where wrong answers differ
 _KINDS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray | None]]] = {
-    "oracle": _oracle,
-    "confusion": _confusion,
-    "features": _features,
-    "prototypes": _prototypes,
+    f.__name__[1:]: f for f in (_oracle, _confusion, _features, _prototypes)
 }
 
 
-def _check_kind(kind: str, skill: dict[str, Any]) -> None:
+def _skill_names(kind: str) -> list[str]:
     if kind not in _KINDS:
         raise ValueError(f"kind is {kind!r}; expected one of {list(_KINDS)}.")
-    known = list(inspect.signature(_KINDS[kind]).parameters)[1:]
-    if unknown := sorted(set(skill) - set(known)):
-        raise TypeError(f"An expert of kind {kind!r} has no {unknown}; expected some of {known}.")
+    return list(inspect.signature(_KINDS[kind]).parameters)[1:]
 
 
 def error_probability(
-    signal: np.ndarray, error_rate: float, slope: float, mass: np.ndarray | None = None
+    signal: np.ndarray, error_rate: Any, slope: float, mass: np.ndarray | None = None
 ) -> np.ndarray:
     """Solve b in P(wrong) = sigmoid(b + slope signal) so that its mean is ``error_rate``.
 
-    ``mass`` weighs the mean. A rate of 0 or 1 leaves the signal no say.
+    ``signal`` and the result have shape (n_rows, n_experts), ``error_rate`` is a number or one
+    per expert, ``mass`` weighs the rows. A rate of 0 or 1 leaves the signal no say.
     """
-    if error_rate in (0, 1):
-        return np.full(len(signal), float(error_rate))
-    pull = slope * signal
-    middle, reach = logit(error_rate), np.abs(pull).max() + 1e-9
+    rates = _per_expert("error_rate", error_rate, signal.shape[1])
+    if not np.isfinite(slope):
+        raise ValueError(f"slope is {slope!r}; expected a finite number.")
+    b, pull = logit(rates), slope * signal
 
-    def excess(b: float) -> float:
-        return np.average(expit(b + pull), weights=mass) - error_rate
+    def excess(b: float, j: int) -> float:
+        return np.average(expit(b + pull[:, j]), weights=mass) - rates[j]
 
-    return expit(brentq(excess, middle - reach, middle + reach, xtol=1e-12) + pull)
+    for j in np.flatnonzero(np.isfinite(b)):
+        reach = np.abs(pull[:, j]).max() + 1e-9
+        b[j] = brentq(excess, b[j] - reach, b[j] + reach, args=(j,))
+    return expit(b + pull)
 
 
 def draw_answers(
@@ -417,15 +363,11 @@ def draw_answers(
     An answer is right where ``luck < accuracy``; ``slip`` picks the wrong one, by
     ``confused`` (P(answer | truth), of shape (n_experts, n_classes, n_classes)) if given.
     """
-    if confused is None:
-        wrong = (truth[:, None] + 1 + (slip * (n_classes - 1)).astype(np.intp)) % n_classes
-    else:
-        up_to = np.where(np.eye(n_classes, dtype=bool), 0.0, confused).cumsum(axis=2)
-        wrong = np.column_stack(
-            [(u[:, None] * c[truth, -1:] >= c[truth]).sum(axis=1) for u, c in zip(slip.T, up_to)]
-        )
-        # Where nothing but the truth is ever answered, no column is picked.
-        wrong = np.minimum(wrong, n_classes - 1)
+    likely = np.ones((slip.shape[1], n_classes, n_classes)) if confused is None else confused
+    up_to = np.where(np.eye(n_classes, dtype=bool), 0.0, likely).cumsum(axis=2)
+    wrong = [(u[:, None] * c[truth, -1:] >= c[truth]).sum(axis=1) for u, c in zip(slip.T, up_to)]
+    # Where nothing but the truth is ever answered, no class is picked: luck never gets there.
+    wrong = np.minimum(np.column_stack(wrong), n_classes - 1)
     return np.where(luck < accuracy, truth[:, None], wrong)
 
 
@@ -441,44 +383,25 @@ def _standardise(X: np.ndarray) -> np.ndarray:
     return (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
 
 
-def _check_labels(y: Any, classes: Sequence[Any] | None) -> tuple[np.ndarray, np.ndarray]:
+def _encode(X: Any, y: Any, classes: Sequence[Any] | None) -> tuple[np.ndarray, np.ndarray]:
     """Give the sorted classes, and the truth as positions in them."""
     y = column_or_1d(y)
-    if is_missing(y).any() or not len(y):
-        raise ValueError(
-            f"y lacks {is_missing(y).sum()} of its {len(y)} labels; answers are drawn from the "
-            "truth. Pass at least one row, and none without a label."
-        )
-    known = np.unique(y if classes is None else np.asarray(classes))
+    check_consistent_length(X, y)
+    known = np.unique(y[~is_missing(y)] if classes is None else np.asarray(classes))
     truth = encode_answers(y, known)
-    if (truth < 0).any():
+    if (truth < 0).any() or not len(y):
         raise ValueError(
-            f"y has labels {np.unique(y[truth < 0]).tolist()}, which are not in classes, "
-            f"{known.tolist()}. Add them to classes=, or leave it out."
+            f"y has {len(y)} rows, of which {(truth < 0).sum()} have no label or none of "
+            f"{known.tolist()}; answers are drawn from the truth. Drop those rows, or name all "
+            "labels in classes=."
         )
     return known, truth
 
 
-def _check_length(n_rows: int, n_labels: int) -> None:
-    if n_rows != n_labels:
-        raise ValueError(f"X has {n_rows} rows, y has {n_labels}; pass one label per row.")
-
-
-def _check_count(name: str, value: Any, least: int = 1) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; expected an integer >= {least}.")
-    return int(value)
-
-
-def _check_share(name: str, value: Any) -> float:
-    return float(_shares(name, value, 1)[0])
-
-
-def _shares(name: str, value: Any, n_experts: int) -> np.ndarray:
+def _per_expert(name: str, value: Any, n_experts: int = 1) -> np.ndarray:
     """Bring a number in [0, 1], or one per expert, to shape (n_experts,)."""
     shares = np.asarray(value)
     fits = shares.dtype.kind in "iuf" and shares.shape in ((), (n_experts,))
     if not fits or not ((shares >= 0) & (shares <= 1)).all():
-        wanted = f", or {n_experts} of them, one per expert" if n_experts > 1 else ""
-        raise ValueError(f"{name} is {value!r}; expected a number in [0, 1]{wanted}.")
+        raise ValueError(f"{name} is {value!r}; expected a number in [0, 1], or one per expert.")
     return np.broadcast_to(shares.astype(float), (n_experts,))

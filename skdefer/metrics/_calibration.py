@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._inputs import check_expert_predictions, check_labels, check_score, check_weight, equal
+from skdefer.metrics._inputs import (
+    check_expert_predictions,
+    check_labels,
+    check_score,
+    check_weight,
+    equal,
+)
 
 
 def expert_calibration_loss(

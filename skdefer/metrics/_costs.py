@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..utils._validation import encode_answers
-from ._inputs import Rows, check_route, check_rows, check_weight, mean
+from skdefer.metrics._inputs import Rows, check_route, check_rows, check_weight, mean
+from skdefer.utils._validation import encode_answers
 
 
 def system_cost(

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._inputs import Rows, check_rows, check_score, check_weight, mean
-from ._ranking import Ranking, area, best_experts
+from skdefer.metrics._inputs import Rows, check_rows, check_score, check_weight, mean
+from skdefer.metrics._ranking import Ranking, area, best_experts
 
 
 def deferral_curve(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
-from ..utils._validation import _as_objects, check_answers, check_weights, is_missing
+from skdefer.utils._validation import _as_objects, check_answers, check_weights, is_missing
 
 _NUMBERS = "biuf"
 
@@ -79,12 +80,11 @@ def check_rows(y_true: Any, y_pred: Any, expert_predictions: Any) -> Rows:
     """
     y_true = check_labels(y_true, "y_true")
     y_pred = check_labels(y_pred, "y_pred", len(y_true))
-    if (is_number(y_true) and y_pred.dtype.kind in "US") or (
-        is_number(y_pred) and y_true.dtype.kind in "US"
-    ):
+    kinds = {_kind_of_label(y_true), _kind_of_label(y_pred)}
+    if kinds == {"numbers", "strings"}:
         raise ValueError(
-            f"y_true holds {y_true.dtype} and y_pred {y_pred.dtype}, so that no label can match. "
-            "Pass both as numbers or both as strings."
+            f"y_true begins with {y_true[0]!r} and y_pred with {y_pred[0]!r}, so that no label can "
+            "match. Pass both as numbers or both as strings."
         )
     answers, answered, names = check_expert_predictions(expert_predictions, len(y_true))
     expert_right = equal(answers, y_true[:, np.newaxis]) & answered
@@ -161,6 +161,12 @@ def check_expert_predictions(
         answers = answers.copy()
         answers[missing] = None  # a pandas NA would not compare to a bool
     return answers, ~missing, names
+
+
+def _kind_of_label(labels: np.ndarray) -> str:
+    if isinstance(labels[0], str):
+        return "strings"
+    return "numbers" if isinstance(labels[0], (Number, np.bool_)) else "others"
 
 
 def is_number(labels: np.ndarray) -> bool:

@@ -39,11 +39,10 @@ class Ranking:
             ranked = score[self.entry]
         else:
             self.entry, ranked = _merge_kinds(score, kind)
-        self.weight = None if weight is None else weight[self.entry]
         new = ranked[1:] != ranked[:-1]
         if descending:
             self.entry, new = self.entry[::-1], new[::-1]
-            self.weight = None if weight is None else self.weight[::-1]
+        self.weight = None if weight is None else weight[self.entry]
         # The number of rows taken at each knot; None if no rows are tied: 0..n.
         self.knots = None
         if not new.all():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._inputs import check_route, check_rows, check_weight, mean
+from skdefer.metrics._inputs import check_route, check_rows, check_weight, mean
 
 
 def system_accuracy_score(

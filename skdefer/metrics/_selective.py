@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._inputs import check_rows, check_score, check_weight
-from ._ranking import Ranking, area, best_experts
+from skdefer.metrics._inputs import check_rows, check_score, check_weight
+from skdefer.metrics._ranking import Ranking, area, best_experts
 
 
 def risk_coverage_curve(
@@ -63,10 +63,16 @@ def risk_coverage_curve(
     if weight is not None and not weight.all():
         counted = weight > 0
         rows, score, weight = rows.keep(counted), score[counted], weight[counted]
-    ranking = Ranking(best_experts(score)[0], weight=weight, descending=False)
+    wrong = ~rows.right[:, 0]
+    best, _ = best_experts(score)
+    if weight is None:
+        ranking = Ranking(best, kind=wrong.view(np.uint8), descending=False)
+        wrong = np.array([False, True])  # of each kind
+    else:
+        ranking = Ranking(best, weight=weight, descending=False)
     kept = ranking.spread(ranking.counts())
     risk = np.full_like(kept, np.nan)
-    np.divide(ranking.spread(ranking.sums(~rows.right[:, 0])), kept, out=risk, where=kept > 0)
+    np.divide(ranking.spread(ranking.sums(wrong)), kept, out=risk, where=kept > 0)
     return kept / kept[-1], risk
 
 

@@ -62,13 +62,18 @@ class BudgetPolicy(BasePolicy):
         self.scope = scope
 
     @property
-    def batch_dependent(self):
+    def batch_dependent(self):  # type: ignore[override]
         """Whether the route of a row depends on the other rows of the batch."""
         return self.scope == "batch"
 
     def _fit(self, score, y, y_pred, expert_predictions, cost, capacity, X, sample_weight):
         best = best_expert(score)[1]
         weight = check_weights(sample_weight, len(score))
+        if not weight.any():
+            raise ValueError(
+                f"No row counts: there are {len(score)}, of weight 0; expected one at least of "
+                "weight > 0. Pass the scores of rows with an answer on record."
+            )
         self.threshold_ = _threshold(best, weight, self.budget)
         route = self.route(score)
         self.deferral_rate_ = float(np.average(route > 0, weights=weight))
@@ -96,6 +101,8 @@ def _floor_share(share: float, n: float) -> int:
 
 def _threshold(score: np.ndarray, weight: np.ndarray, budget: float) -> float:
     """Find the least threshold >= 0 above which lies at most the share ``budget``."""
+    if budget == 0:
+        return float("inf")
     values, block = np.unique(-score, return_inverse=True)  # blocks of equal scores, best first
     values = -values
     handed = np.cumsum(np.bincount(block, weight)) / weight.sum()
@@ -103,8 +110,7 @@ def _threshold(score: np.ndarray, weight: np.ndarray, budget: float) -> float:
     if n_blocks == len(values) or values[n_blocks] <= 0:
         return 0.0
     if n_blocks == 0:
-        # Nothing fits: above every score seen, and above every score if nothing is allowed.
-        return float("inf") if budget == 0 else float(values[0])
+        return float(values[0])  # nothing fits: above every score seen
     return max(0.0, float(midpoint(values[n_blocks], values[n_blocks - 1])))
 
 

@@ -1,47 +1,210 @@
-"""Placeholder while the default is being measured."""
+"""Learned rejection: where does the model fail, where does each expert, and which is worse."""
+
+from __future__ import annotations
+
+import numbers
+
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from skdefer.costs import least_cost_answer
 from skdefer.rejectors._base import BaseRejector
+from skdefer.rejectors._correction import Correction, safe_logit, uncertainty_signals
+from skdefer.utils._validation import MISSING
+
 
 class LearnedRejector(BaseRejector):
-    """Placeholder."""
+    """Learn where the model fails and where each expert does, and compare.
 
-    _parameter_constraints: dict = {}
+    On out-of-fold rows it learns how often the model is right given how sure it is, and,
+    on the rows that an expert answered, how often the expert is. Both start from a rule
+    without training, the model's own probability and what the expert's profile promises
+    of the row, and leave it only as far as the data force them: few answers give the rule
+    of :class:`ProfileRejector`, not noise.
+
+    Parameters
+    ----------
+    estimator : classifier with ``predict_proba``, default=None
+        Learns P(right) in place of the default, a logistic correction of the rule; it must
+        take ``sample_weight``. It reads the signals, the logit of the rule and the features.
+    features : transformer or "passthrough", default=None
+        What is read of the row besides the model's probabilities: the output of a
+        transformer of X, or X itself, which must then be numeric. None: nothing, so X may
+        be anything.
+    ridge : float, default=30.0
+        Penalty of the default correction, in rows.
+    shrinkage : float, default=200.0
+        Number of answers at which the rule and what was learned count the same; of ``m``
+        answers, what was learned counts ``m / (m + shrinkage)``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    profiles_ : list of ExpertProfile
+        One per expert.
+    learned_weight_ : ndarray of shape (1 + n_experts,)
+        How much of what was learned counts, for the model and for each expert.
+
+    Notes
+    -----
+    With a cost matrix, "right" becomes the share of the greatest price that an answer
+    saves, in [0, 1]; the same models are fitted to it.
+
+    References
+    ----------
+    Raghu et al. (2019). The algorithmic automation problem: prediction, triage, and human
+    effort. arXiv 1903.12220.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdefer.rejectors import LearnedRejector
+    >>> rng = np.random.default_rng(0)
+    >>> proba = rng.dirichlet([1, 1], size=500)
+    >>> y = (rng.random(500) < proba[:, 1]).astype(int)
+    >>> answers = np.where(rng.random(500) < 0.9, y, 1 - y)  # right on nine rows of ten
+    >>> loss = LearnedRejector().fit(proba, y, answers).expected_loss([[0.99, 0.01], [0.5, 0.5]])
+    >>> loss[:, 0] < loss[:, 1]
+    array([ True, False])
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "features": [HasMethods(["fit_transform", "transform"]), StrOptions({"passthrough"}), None],
+        "ridge": [Interval(numbers.Real, 0, None, closed="neither")],
+        "shrinkage": [Interval(numbers.Real, 0, None, closed="left")],
+    }
     learns = True
 
-    def _fit(self, proba, y, answers, X, sample_weight):
-        self.models_ = []
-        targets = [(np.ones(len(y), bool), proba.argmax(1) == y)]
-        targets += [(answers[:, j] != -1, answers[:, j] == y) for j in range(answers.shape[1])]
-        F = self._f(proba)
-        for rows, t in targets:
-            rows = rows & (sample_weight > 0)
-            if not rows.any():
-                self.models_.append(None)
-            elif len(np.unique(t[rows])) < 2:
-                self.models_.append(float(t[rows].mean()))
-            else:
-                self.models_.append(LogisticRegression().fit(F[rows], t[rows], sample_weight[rows]))
+    def __init__(self, estimator=None, *, features=None, ridge=30.0, shrinkage=200.0):
+        self.estimator = estimator
+        self.features = features
+        self.ridge = ridge
+        self.shrinkage = shrinkage
 
-    def _f(self, p):
-        s = np.sort(p, 1)
-        return np.column_stack([s[:, -1], s[:, -1] - s[:, -2], p])
+    def _fit(self, proba, y, answers, X, sample_weight):
+        signals = self._read(proba, X, fitting=True)
+        kept = least_cost_answer(proba, self.error_cost_)
+        rules = self._good(self._rules(proba))
+        said = np.column_stack([kept, answers])
+        self.learned_ = []
+        self.learned_weight_ = np.zeros(said.shape[1])
+        for route, rule in enumerate(rules.T):
+            rows = np.flatnonzero((said[:, route] != MISSING) & (sample_weight > 0))
+            model = None
+            if len(rows):
+                model = self._new_model().fit(
+                    self._with_rule(signals[rows], rule[rows], route),
+                    rule[rows],
+                    self._good(self._realised_loss(y[rows], said[rows, route])),
+                    sample_weight[rows],
+                )
+                m = sample_weight[rows].sum()
+                self.learned_weight_[route] = m / (m + self.shrinkage) if m else 0.0
+            self.learned_.append(model)
 
     def _losses(self, proba, X):
-        F = self._f(proba)
-        prof = proba @ self._class_losses()
-        out = [self._model_loss(proba)]
-        for j, m in enumerate(self.models_):
-            if j == 0 and m is None:
-                continue
-            if m is None:
-                v = prof[:, j - 1]
-            elif isinstance(m, float):
-                v = np.full(len(F), 1 - m)
-            else:
-                v = 1 - m.predict_proba(F)[:, 1]
-            if j == 0:
-                out[0] = v
-            else:
-                out.append(v)
-        return np.column_stack(out)
+        proba = proba.astype(float, copy=False)
+        signals = self._read(proba, X)
+        good = self._good(self._rules(proba))
+        for route, model in enumerate(self.learned_):
+            weight = self.learned_weight_[route]
+            if model is not None and weight:
+                rule = good[:, route]
+                learned = model.predict(self._with_rule(signals, rule, route), rule)
+                good[:, route] = (1.0 - weight) * rule + weight * learned
+        return (1.0 - good) * self._worst_price()
+
+    def with_profiles(self, profiles):
+        """Serve other experts; see :meth:`BaseRejector.with_profiles`.
+
+        What was learned of the model stays. Profiles that ``fit`` built keep what was
+        learned of their experts; the others are weighed by the rule alone.
+        """
+        known = {id(p): route for route, p in enumerate(self.profiles_, start=1)}
+        other: LearnedRejector = super().with_profiles(profiles)
+        routes = [0] + [known.get(id(p)) for p in other.profiles_]
+        other.learned_ = [None if r is None else self.learned_[r] for r in routes]
+        other.learned_weight_ = np.array(
+            [0.0 if r is None else self.learned_weight_[r] for r in routes]
+        )
+        return other
+
+    def _new_model(self):
+        return Correction(self.ridge) if self.estimator is None else _Shares(clone(self.estimator))
+
+    def _read(self, proba, X, *, fitting=False):
+        """Signals of the model's probabilities and, on request, features of the rows."""
+        signals = uncertainty_signals(proba)
+        if self.features is None:
+            return signals
+        if X is None:
+            raise ValueError(
+                f"features is {self.features!r}, but X was not passed. Pass X=, the rows."
+            )
+        if self.features == "passthrough":
+            rows = X
+        elif fitting:
+            self.features_ = clone(self.features)
+            rows = self.features_.fit_transform(X)
+        else:
+            rows = self.features_.transform(X)
+        if sparse.issparse(rows):
+            rows = rows.toarray()
+        try:
+            rows = np.asarray(rows, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "The features of the rejector are not numeric. Pass features=, a transformer that "
+                f"turns X ({type(X).__name__}) into numbers, or None."
+            ) from error
+        return np.column_stack([signals, rows.reshape(len(signals), -1)])
+
+    def _rules(self, proba):
+        """Expected loss of each route without training: the starting point."""
+        # A row's own answer stays in the profile. Left out, a right answer would lower its
+        # own row's rule, and the correction would learn to distrust it (docs/design).
+        return np.column_stack([self._model_loss(proba), proba @ self._class_losses()])
+
+    def _with_rule(self, signals, rule, route):
+        # The rule on the model's own answer is among its signals already.
+        return signals if route == 0 else np.column_stack([signals, safe_logit(rule)])
+
+    def _worst_price(self):
+        return 1.0 if self.error_cost_ is None else max(self.error_cost_.max(), 1e-300)
+
+    def _good(self, loss):
+        """Share of the greatest price that is saved: P(right) for plain errors."""
+        return 1.0 - loss / self._worst_price()
+
+    def _realised_loss(self, truth, said):
+        if self.error_cost_ is None:
+            return (truth != said).astype(float)
+        # An answer outside the classes costs what the worst answer would.
+        outside = self.error_cost_.max(axis=1)
+        return np.where(said >= 0, self.error_cost_[truth, np.maximum(said, 0)], outside[truth])
+
+
+class _Shares:
+    """Fits a classifier to shares in [0, 1]: each row as both outcomes, weighted."""
+
+    def __init__(self, classifier):
+        self.classifier = classifier
+
+    def fit(self, features, prior, good, weight):
+        both = np.r_[weight * good, weight * (1.0 - good)]
+        rows = np.flatnonzero(both > 0)
+        outcome = np.r_[np.ones(len(good), dtype=int), np.zeros(len(good), dtype=int)][rows]
+        self.constant_ = float(outcome[0]) if (outcome == outcome[0]).all() else None
+        if self.constant_ is None:
+            twice = np.concatenate([features, features])[rows]
+            self.classifier.fit(twice, outcome, sample_weight=both[rows])
+        return self
+
+    def predict(self, features, prior):
+        if self.constant_ is not None:
+            return np.full(len(features), self.constant_)
+        return self.classifier.predict_proba(features)[:, 1]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,8 +44,8 @@ def drop_columns(X: Any, columns: Sequence[str]) -> Any:
 def row_keys(X: Any, *, salt: str = "") -> np.ndarray:
     """Digest the content of every row, the same in every batch and every process.
 
-    Numbers count by value, not by dtype. In a frame the names and the order of the
-    columns belong to the content, the index does not.
+    Numbers count by value, not by dtype, and all missing values are one. In a frame the names
+    and the order of the columns belong to the content, the index does not.
 
     Parameters
     ----------
@@ -64,63 +67,76 @@ def row_keys(X: Any, *, salt: str = "") -> np.ndarray:
 
 def _row_bytes(X: Any) -> Iterable[bytes]:
     if sparse.issparse(X):
-        X = sparse.csr_array(X, copy=True)
-        X.sum_duplicates()
-        X.eliminate_zeros()
-        values = X.data.astype(np.float64)
-        return (
-            X.indices[start:stop].astype(np.int64).tobytes() + values[start:stop].tobytes()
-            for start, stop in zip(X.indptr[:-1], X.indptr[1:], strict=True)
-        )
+        return _sparse_bytes(sparse.csr_array(X, copy=True))
+    head = b""
     if hasattr(X, "columns"):
-        return _frame_bytes(X)
-    array = X.to_numpy() if hasattr(X, "to_numpy") else X
-    if not isinstance(array, np.ndarray):
-        array = _array_of_rows(array)
-    numbers = _as_numbers(array.reshape(len(array), -1))
-    if numbers is not None:
-        return (row.tobytes() for row in numbers)
-    return (_text(row.tolist()).encode() for row in array.reshape(len(array), -1))
+        head = repr([str(name) for name in X.columns]).encode()
+        columns = X.items() if hasattr(X, "iloc") else ((c, X[c]) for c in X.columns)
+        blocks = [column.to_numpy()[:, None] for _, column in columns]
+        blocks = blocks or [np.empty((count_rows(X), 0))]
+    else:
+        array = X.to_numpy() if hasattr(X, "to_numpy") else _array_of_rows(X)
+        blocks = [array.reshape(len(array), math.prod(array.shape[1:]))]
+    numbers, texts = zip(*map(_encode, blocks), strict=True)
+    rows = np.ascontiguousarray(np.column_stack(numbers))
+    if all(t is None for t in texts):
+        return (head + row.tobytes() for row in rows)
+    # Which cells are text stands in the list, so "1" and 1 are different contents.
+    filled = [np.full(n.shape, None) if t is None else t for n, t in zip(numbers, texts)]
+    notes = [row.tolist() for row in np.column_stack(filled)]
+    return (
+        head + row.tobytes() + (repr(note).encode() if any(note) else b"")
+        for row, note in zip(rows, notes, strict=True)
+    )
+
+
+def _sparse_bytes(X: Any) -> Iterable[bytes]:
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    values = _encode(X.data)[0]
+    return (
+        X.indices[start:stop].astype(np.int64).tobytes() + values[start:stop].tobytes()
+        for start, stop in zip(X.indptr[:-1], X.indptr[1:], strict=True)
+    )
 
 
 def _array_of_rows(rows: Any) -> np.ndarray:
     """Keep a list of texts a column of objects, whatever their lengths."""
-    if len(rows) and isinstance(rows[0], (list, tuple, np.ndarray)):
-        return np.asarray(rows)
+    if isinstance(rows, np.ndarray):
+        return rows
+    rows = list(rows)
+    if rows and isinstance(rows[0], (list, tuple, np.ndarray)):
+        with suppress(ValueError):  # rows of different lengths
+            array = np.asarray(rows)
+            return np.asarray(rows, dtype=object) if array.dtype.kind in "US" else array
     array = np.empty(len(rows), dtype=object)
-    array[:] = list(rows)
+    array[:] = rows
     return array
 
 
-def _as_numbers(array: np.ndarray) -> np.ndarray | None:
-    """Bring numbers to one dtype, so that 1 and 1.0 are one content; None for the rest."""
-    if array.dtype.kind not in "biuf":
-        return None
-    if array.dtype.kind in "iu" and array.size and np.abs(array).max() >= _EXACT_IN_FLOAT64:
-        return np.ascontiguousarray(array)
-    return np.ascontiguousarray(array, dtype=np.float64) + 0.0  # -0.0 becomes 0.0
-
-
-def _frame_bytes(X: Any) -> Iterable[bytes]:
-    names = "\x1f".join(str(c) for c in X.columns)
-    numeric, other = [], []
-    for name in X.columns:
-        column = X[name].to_numpy()
-        numbers = _as_numbers(column) if column.dtype.kind in "biuf" else None
-        if numbers is not None:
-            numeric.append(numbers)
+def _encode(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Split cells into numbers, NaN where missing, and texts, None where a number says it all."""
+    if cells.dtype.kind in "biuf":
+        numbers = cells.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+        numbers[np.isnan(numbers)] = np.nan  # a NaN has a sign, too
+        if cells.dtype.kind not in "iu" or (np.abs(numbers) < _EXACT_IN_FLOAT64).all():
+            return numbers, None
+    missing = is_missing(cells)
+    cells = cells.astype(object)
+    numbers = np.where(missing, np.nan, 0.0)
+    texts = np.full(cells.shape, None)
+    for at in zip(*np.nonzero(~missing), strict=True):
+        value = cells[at].tolist() if hasattr(cells[at], "tolist") else cells[at]
+        if _is_float(value):
+            numbers[at] = float(value) + 0.0
         else:
-            other.append(np.where(is_missing(column), None, column.astype(object)))
-    head = names.encode()
-    blocks = (
-        [row.tobytes() for row in np.column_stack(numeric)] if numeric else [b""] * count_rows(X)
-    )
-    if not other:
-        return (head + block for block in blocks)
-    texts = (_text(list(row)).encode() for row in zip(*other, strict=True))
-    return (head + block + text for block, text in zip(blocks, texts, strict=True))
+            texts[at] = f"{type(value).__name__}:{value}"
+    return numbers, texts
 
 
-def _text(values: list[Any]) -> str:
-    # The type stands before the value: "1" and 1 are different contents.
-    return "\x1f".join(f"{type(v).__name__}:{v}" for v in values)
+def _is_float(value: Any) -> bool:
+    """Whether a number is exactly a float; integers beyond 2**53 often are not."""
+    try:
+        return isinstance(value, Real) and float(value) == value
+    except OverflowError:
+        return False

@@ -26,7 +26,7 @@ def is_missing(values: Any) -> np.ndarray:
         True where there is no answer.
     """
     masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    values = np.asarray(values)
+    values = np.ma.getdata(_as_objects(values))
     if values.dtype.kind == "f":
         mask = np.isnan(values)
     elif values.dtype.kind in "mM":
@@ -91,11 +91,18 @@ def check_answers(
                 f"{list(names)}. Rename the columns, or pass an array in the order of the experts."
             )
     if isinstance(expert_predictions, np.ma.MaskedArray):
-        answers = expert_predictions.astype(object).filled(None)
+        answers = expert_predictions.data.astype(object)
+        answers[np.ma.getmaskarray(expert_predictions)] = None
     elif hasattr(expert_predictions, "to_numpy"):
         answers = expert_predictions.to_numpy()
     else:
-        answers = np.asarray(_as_objects(expert_predictions))
+        try:
+            answers = _as_objects(expert_predictions)
+        except ValueError as error:
+            raise ValueError(
+                "expert_predictions has rows of different lengths; expected (n_rows,) for one "
+                "expert or (n_rows, n_experts) for several. Put None where there is no answer."
+            ) from error
     if columns is not None and names is not None:
         answers = answers[:, [columns.index(name) for name in names]]
         columns = list(names)
@@ -127,8 +134,8 @@ def check_answers(
     return answers, columns
 
 
-def _as_objects(values: Any) -> Any:
-    """Keep a list that mixes labels and ``None`` from becoming an array of strings."""
+def _as_objects(values: Any) -> np.ndarray:
+    """Make an array; a list that mixes texts with NaN or numbers keeps its objects."""
     if isinstance(values, np.ndarray):
         return values
     array = np.asarray(values)

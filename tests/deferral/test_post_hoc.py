@@ -115,7 +115,7 @@ def test_a_frozen_estimator_keeps_its_classes():
 
 def test_groups_share_a_fold_with_an_integer_cv(recorder):
     groups = np.arange(300) // 3
-    frame = pd.DataFrame(X, columns=list("abcd")).assign(group=groups)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(group=groups / 100)
     DeferralClassifier(recorder, cv=3).fit(frame, Y, expert_predictions=RECORD, groups=groups)
     for seen, _, _ in recorder.fits[:-1]:
         counts = seen["group"].value_counts()
@@ -219,7 +219,9 @@ def test_a_given_profile_is_the_prior_of_a_record():
 
 def test_dataframes_and_column_experts():
     frame = pd.DataFrame(X, columns=list("abcd")).assign(reader=RECORD)
-    clf = DeferralClassifier(make_pipeline(StandardScaler(), LogisticRegression()), ColumnExpert("reader"))
+    clf = DeferralClassifier(
+        make_pipeline(StandardScaler(), LogisticRegression()), ColumnExpert("reader")
+    )
     clf.fit(frame, Y)
     assert list(clf.feature_names_in_) == list("abcd")
     assert clf.n_features_in_ == 4
@@ -277,7 +279,9 @@ def test_texts_reach_the_experts_untouched(as_container):
 def test_index_experts():
     frame = pd.DataFrame(X, index=[f"case {i}" for i in range(300)])
     frame.columns = frame.columns.astype(str)
-    by_index = DeferralClassifier(experts=IndexExpert(pd.Series(RECORD, index=frame.index, name="r")))
+    by_index = DeferralClassifier(
+        experts=IndexExpert(pd.Series(RECORD, index=frame.index, name="r"))
+    )
     by_content = DeferralClassifier(experts=IndexExpert(RECORD, X=frame, name="r"))
     scores = [c.fit(frame, Y).deferral_score(frame) for c in (by_index, by_content)]
     np.testing.assert_array_equal(*scores)

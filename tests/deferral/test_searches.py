@@ -254,7 +254,9 @@ def test_what_cannot_be_kept_is_said_once_without_data(tmp_path):
     assert "Pipeline" in str(caught[0].message)
     assert str(X[0, 0])[:6] not in str(caught[0].message)
     with pytest.warns(UncachedWarning, match="'desk' are not kept.*version=") as caught:
-        DeferralClassifier(experts=[("desk", lambda rows: ["cat"] * len(rows))], memory=str(tmp_path)).fit(X, Y)
+        DeferralClassifier(
+            experts=[("desk", lambda rows: ["cat"] * len(rows))], memory=str(tmp_path)
+        ).fit(X, Y)
     assert len(caught) == 1
 
 
@@ -269,6 +271,4 @@ def test_a_failing_candidate_is_reported_by_the_search():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitFailedWarning)
         with pytest.raises(ValueError, match="All the 9 fits failed"):
-            GridSearchCV(
-                DeferralClassifier(experts=lambda rows: None, cv=3), COSTS, cv=3
-            ).fit(X, Y)
+            GridSearchCV(DeferralClassifier(experts=lambda rows: None, cv=3), COSTS, cv=3).fit(X, Y)

@@ -1,0 +1,194 @@
+"""A deferral system judged on rows it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
+
+from skdefer.cli._options import UsageError
+from skdefer.cli._progress import Progress
+from skdefer.deferral import DeferralClassifier
+from skdefer.experts import ColumnExpert
+from skdefer.policies import BudgetPolicy
+
+if TYPE_CHECKING:
+    import pandas
+
+_INNER_FOLDS = 5
+_PREFIX = "answers of "
+
+
+@dataclass
+class Fold:
+    """Rows that fit a system, and rows that it is judged on."""
+
+    X: pandas.DataFrame
+    y: np.ndarray
+    groups: np.ndarray | None
+    answers: pandas.DataFrame
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass
+class Terms:
+    """The experts and their prices, and what the system may do."""
+
+    names: list[str]
+    prices: list[float]
+    error_cost: float
+    budget: float | None
+    seed: int
+
+    @property
+    def price_list(self) -> str:
+        """The prices, in a line."""
+        if len(self.names) > 1 and len(set(self.prices)) == 1:
+            return f"{self.prices[0]:g} for each of {len(self.names)} experts"
+        return ", ".join(f"{name} {price:g}" for name, price in zip(self.names, self.prices))
+
+
+@dataclass
+class Decisions:
+    """What systems decided on n rows that they had not seen; J experts."""
+
+    y_true: np.ndarray  # (n,)
+    y_pred: np.ndarray  # (n,), of the model
+    answers: np.ndarray  # (n, J)
+    score: np.ndarray  # (n, J)
+    route: np.ndarray  # (n,)
+    row: np.ndarray  # (n,), positions in the table; a row may come several times
+    terms: Terms
+
+
+def decide(folds: Iterable[Fold], n_folds: int, model: Any, terms: Terms) -> Decisions:
+    """Fit a system per fold and let it decide on the fold's other rows.
+
+    Parameters
+    ----------
+    folds : iterable of Fold
+        May be made one by one.
+    n_folds : int
+        Their number, for the progress.
+    model : classifier
+        The model, not fitted.
+    terms : Terms
+        Prices, budget and seed.
+
+    Returns
+    -------
+    decisions : Decisions
+        In the order of the folds.
+
+    Raises
+    ------
+    UsageError
+        If a system refuses the rows.
+    """
+    experts = [
+        ColumnExpert(_PREFIX + name, name=name, cost=price)
+        for name, price in zip(terms.names, terms.prices, strict=True)
+    ]
+    policy = None if terms.budget is None else BudgetPolicy(terms.budget)
+    parts: list[tuple[np.ndarray, ...]] = []
+    # The fits are small: on busy cores threads of the BLAS make them ten times slower.
+    with Progress("fold", n_folds) as progress, threadpool_limits(1, user_api="blas"):
+        for fold in folds:
+            table = fold.X.join(fold.answers.add_prefix(_PREFIX))
+            groups = None if fold.groups is None else fold.groups[fold.train]
+            system = DeferralClassifier(
+                model,
+                experts,
+                policy=policy,
+                error_cost=terms.error_cost,
+                cv=_inner_folds(fold.y[fold.train], groups),
+                random_state=terms.seed,
+            )
+            new = table.iloc[fold.test]
+            try:
+                system.fit(table.iloc[fold.train], fold.y[fold.train], groups=groups)
+            except ValueError as error:
+                raise UsageError(f"A system can't be fitted to these rows. {error}") from error
+            parts.append(
+                (
+                    fold.y[fold.test],
+                    system.predict_model(new),
+                    fold.answers.iloc[fold.test].to_numpy(dtype=object),
+                    system.deferral_score(new),
+                    system.predict_route(new),
+                    fold.test,
+                )
+            )
+            progress.step()
+    return Decisions(*map(np.concatenate, zip(*parts, strict=True)), terms=terms)
+
+
+def make_folds(
+    X: pandas.DataFrame,
+    y: np.ndarray,
+    answers: pandas.DataFrame,
+    groups: np.ndarray | None,
+    n_splits: int,
+    seed: int,
+) -> list[Fold]:
+    """Split rows so that every row is judged once, groups whole, classes alike.
+
+    Parameters
+    ----------
+    X, y, answers, groups
+        The table; n_rows each.
+    n_splits : int
+        The number of folds.
+    seed : int
+        Of the split.
+
+    Returns
+    -------
+    folds : list of Fold
+        One per split.
+
+    Raises
+    ------
+    UsageError
+        If there are too few rows, or groups, of some class.
+    """
+    _check_enough(y, groups, n_splits)
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splits = kind(n_splits, shuffle=True, random_state=seed).split(X, y, groups)
+    folds = [Fold(X, y, groups, answers, train, test) for train, test in splits]
+    for fold in folds:
+        lacking = np.setdiff1d(y, y[fold.train]).tolist()
+        if lacking:
+            raise UsageError(
+                f"A fold has no row of the classes {lacking} to learn from: they stand in too few "
+                "groups. Pass fewer folds (--cv), or leave those classes out."
+            )
+    return folds
+
+
+def _check_enough(y: np.ndarray, groups: np.ndarray | None, n_splits: int) -> None:
+    for label, count, what in _least_counts(y, groups):
+        if count < n_splits:
+            raise UsageError(
+                f"The class {label!r} has {count} {what}, too few for {n_splits} folds. Pass fewer "
+                "folds (--cv), or leave the class out."
+            )
+
+
+def _least_counts(y: np.ndarray, groups: np.ndarray | None) -> Iterator[tuple[Any, int, str]]:
+    for label in np.unique(y).tolist():
+        if groups is None:
+            yield label, int((y == label).sum()), "rows"
+        else:
+            yield label, len(np.unique(groups[y == label])), "groups"
+
+
+def _inner_folds(y: np.ndarray, groups: np.ndarray | None) -> int:
+    """Choose the folds within: five, or as many as the rarest class allows."""
+    rarest = min(count for _, count, _ in _least_counts(y, groups))
+    return max(2, min(_INNER_FOLDS, rarest))

@@ -1,0 +1,126 @@
+"""Any metric of labels, given by name or as a function, behind one signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import get_scorer
+
+
+@dataclass(frozen=True)
+class LabelMetric:
+    """A metric of true and answered labels.
+
+    Attributes
+    ----------
+    name : str
+        Its name in a report.
+    function : callable
+        Takes (y_true, y_answered), and ``sample_weight`` if ``takes_weight``.
+    takes_weight : bool
+        Whether rows can be weighted.
+    """
+
+    name: str
+    function: Callable[..., float]
+    takes_weight: bool
+
+
+class _Echo(ClassifierMixin, BaseEstimator):
+    """A classifier whose rows are its answers: scorers want one."""
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    @property
+    def classes_(self):
+        return self.classes
+
+    def predict(self, X):
+        return X
+
+
+class _ScorerOfLabels:
+    """A scikit-learn scorer as a function of true and answered labels."""
+
+    def __init__(self, name: str, classes: np.ndarray):
+        self.name = name
+        self.scorer = get_scorer(name)
+        self.echo = _Echo(classes)
+
+    def __call__(self, y_true: np.ndarray, y_answered: np.ndarray, **weight: Any) -> float:
+        try:
+            return self.scorer(self.echo, y_answered, y_true, **weight)
+        except AttributeError as error:
+            raise ValueError(
+                f"metrics has {self.name!r}, which needs probabilities, but a report compares "
+                "labels. Pass a scorer of labels, such as 'f1_macro'."
+            ) from error
+
+
+def check_metrics(metrics: Any, classes: np.ndarray, reserved: Iterable[str]) -> list[LabelMetric]:
+    """Bring the metrics that a user asks for behind one signature.
+
+    Parameters
+    ----------
+    metrics : None, str, callable, list of these, or mapping of names to them
+        Names of scikit-learn scorers, or functions of (y_true, y_answered).
+    classes : ndarray of shape (n_classes,)
+        All labels that may occur.
+    reserved : iterable of str
+        Names that are taken.
+
+    Returns
+    -------
+    metrics : list of LabelMetric
+        In the order they came.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no scorer, is taken or comes twice, or for something else.
+    """
+    if metrics is None:
+        return []
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    if isinstance(metrics, Mapping):
+        named = [(str(name), metric) for name, metric in metrics.items()]
+    else:
+        named = [(m if isinstance(m, str) else function_name(m), m) for m in metrics]
+    names = [name for name, _ in named]
+    taken = (set(names) & set(reserved)) | {name for name in names if names.count(name) > 1}
+    if taken:
+        raise ValueError(
+            f"metrics names {sorted(taken)}, which the report has already. Pass a dict that "
+            "gives each metric a name of its own."
+        )
+    return [_label_metric(name, metric, classes) for name, metric in named]
+
+
+def function_name(metric: Any) -> str:
+    """A name to show for a function."""
+    return getattr(metric, "__name__", None) or repr(metric)
+
+
+def _label_metric(name: str, metric: Any, classes: np.ndarray) -> LabelMetric:
+    if isinstance(metric, str):
+        function = _ScorerOfLabels(metric, classes)
+        # Not public, but scikit-learn's searches ask every scorer the same way.
+        takes = getattr(function.scorer, "_accept_sample_weight", lambda: True)()
+        return LabelMetric(name, function, takes)
+    if not callable(metric):
+        raise ValueError(
+            f"metrics has {metric!r} for {name!r}; expected the name of a scikit-learn scorer, or "
+            "a function of (y_true, y_answered)."
+        )
+    try:
+        takes = "sample_weight" in inspect.signature(metric).parameters
+    except ValueError:  # some functions written in C have no signature
+        takes = False
+    return LabelMetric(name, metric, takes)

@@ -1,0 +1,134 @@
+"""Uncertainty signals of a row, and a ridge-penalised logistic correction of a prior guess."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, logit, xlogy
+
+_CLIP = 1e-4  # a probability this near to 0 or 1 is taken at its word no further
+
+
+def safe_logit(p: np.ndarray) -> np.ndarray:
+    """Logit of probabilities, finite at 0 and 1."""
+    return logit(np.clip(p, _CLIP, 1.0 - _CLIP))
+
+
+def uncertainty_signals(proba: np.ndarray) -> np.ndarray:
+    """Say how sure the model is of a row, in ways that don't depend on the names of classes.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+        Class probabilities.
+
+    Returns
+    -------
+    signals : ndarray of shape (n_rows, 3) or (n_rows, 5)
+        Logit of the largest probability, margin to the next, entropy in units of its
+        maximum; with more than two classes also the logits of the second and the third.
+    """
+    n_classes = proba.shape[1]
+    n_top = min(n_classes, 3)
+    if n_classes > n_top:
+        top = np.partition(proba, range(n_classes - n_top, n_classes), axis=1)[:, -n_top:]
+    else:
+        top = np.sort(proba, axis=1)
+    top = top[:, ::-1]
+    entropy = -xlogy(proba, proba).sum(axis=1) / np.log(max(n_classes, 2))
+    signals = [safe_logit(top[:, 0]), top[:, 0] - top[:, min(1, n_top - 1)], entropy]
+    if n_top == 3:
+        signals += [safe_logit(top[:, 1]), safe_logit(top[:, 2])]
+    return np.column_stack(signals)
+
+
+class Correction:
+    """A logistic model that starts from a prior guess and leaves it only as far as data force it.
+
+    ``P(good) = expit(logit(prior) + b0 + b . z)`` with ``z`` the standardised features and
+    a ridge penalty on all of ``b``, the intercept too: without data it is the prior.
+
+    Parameters
+    ----------
+    ridge : float
+        Strength of the penalty, in rows.
+    """
+
+    def __init__(self, ridge: float):
+        self.ridge = ridge
+
+    def fit(
+        self, features: np.ndarray, prior: np.ndarray, good: np.ndarray, weight: np.ndarray
+    ) -> Correction:
+        """Fit by Newton's method.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_rows, n_features)
+            What the correction may depend on.
+        prior : ndarray of shape (n_rows,)
+            The guess, in [0, 1].
+        good : ndarray of shape (n_rows,)
+            What came true, in [0, 1]: shares are allowed.
+        weight : ndarray of shape (n_rows,)
+            Weights of the rows.
+
+        Returns
+        -------
+        self : Correction
+            The fitted model.
+        """
+        total = max(weight.sum(), np.finfo(float).tiny)
+        self.center_ = weight @ features / total
+        self.scale_ = np.sqrt(weight @ np.square(features - self.center_) / total)
+        self.scale_[self.scale_ < 1e-9] = 1.0
+        self.coef_ = _newton(self._design(features), safe_logit(prior), good, weight, self.ridge)
+        return self
+
+    def predict(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """P(good) of each row."""
+        return expit(safe_logit(prior) + self._design(features) @ self.coef_)
+
+    def _design(self, features: np.ndarray) -> np.ndarray:
+        design = np.empty((len(features), features.shape[1] + 1))
+        design[:, 0] = 1.0
+        np.subtract(features, self.center_, out=design[:, 1:])
+        design[:, 1:] /= self.scale_
+        return design
+
+
+def _newton(
+    design: np.ndarray,
+    offset: np.ndarray,
+    good: np.ndarray,
+    weight: np.ndarray,
+    ridge: float,
+    *,
+    max_iter: int = 50,
+    tol: float = 1e-8,
+) -> np.ndarray:
+    """Minimise weighted log loss + ridge / 2 |b|^2 over b, with backtracking."""
+
+    def objective(eta: np.ndarray, b: np.ndarray) -> float:
+        return float(weight @ (np.logaddexp(0.0, eta) - good * eta) + 0.5 * ridge * b @ b)
+
+    b = np.zeros(design.shape[1])
+    eta, value = offset, objective(offset, b)
+    for _ in range(max_iter):
+        p = expit(eta)
+        gradient = design.T @ (weight * (p - good)) + ridge * b
+        hessian = (design * (weight * p * (1.0 - p))[:, None]).T @ design
+        hessian[np.diag_indices_from(hessian)] += ridge + 1e-10
+        step = np.linalg.solve(hessian, gradient)
+        decrease = gradient @ step
+        if decrease < tol:
+            break
+        size = 1.0
+        while True:
+            moved = b - size * step
+            eta_moved = offset + design @ moved
+            value_moved = objective(eta_moved, moved)
+            if value_moved <= value - 1e-4 * size * decrease or size < 1e-4:
+                break
+            size /= 2
+        b, eta, value = moved, eta_moved, value_moved
+    return b

@@ -1,0 +1,125 @@
+"""Tiny made files in the columns of the real ones, so that loaders are tested without data."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from skdefer.datasets import (
+    _chexpert_readers,
+    _cifar10h_models,
+    _css_llm,
+    _ecg_readers,
+    _frugalml,
+    _sleep_scorers,
+)
+
+
+def chexpert_readers(rng):
+    findings = _chexpert_readers._FINDINGS
+    table = pd.DataFrame(
+        [(f"study{s}", f) for f in findings for s in range(20)], columns=["study", "finding"]
+    )
+    table["gold"] = rng.integers(2, size=len(table))
+    for column in (*_chexpert_readers._READERS, "goldreader_bc1"):
+        table[column] = rng.integers(2, size=len(table))
+    for model in _chexpert_readers._MODELS:
+        table[f"model_{model}"] = rng.uniform(size=len(table))
+    return {"data.parquet": table}
+
+
+def cifar10h_models(rng):
+    n = 60
+    table = pd.DataFrame({"index": np.arange(n), "gold": np.arange(n) % 10})
+    counts = rng.multinomial(51, np.full(10, 0.1), size=n)
+    for k, name in enumerate(_cifar10h_models._CLASSES):
+        table[f"human_{name}"] = counts[:, k].astype(np.int16)
+    table["human_draw"] = rng.integers(10, size=n)
+    for model in _cifar10h_models._MODELS:
+        p = rng.dirichlet(np.full(10, 0.1), size=n).round(6).astype(np.float32)
+        table[[f"{model}_p{k}" for k in range(10)]] = p
+    return {"data.parquet": table}
+
+
+def css_llm(rng):
+    parts = []
+    for task in _css_llm._TASKS:
+        labels = ["no", "yes"] if task == "conv_go_awry" else ["a", "b", "c"]
+        options = {} if task == "conv_go_awry" else {"a": "Left", "b": "Right", "c": "Center"}
+        part = pd.DataFrame({"task": task, "item": [f"{task} {i}" for i in range(30)]})
+        part["text"] = [f"text {i} of {task}" for i in range(30)]
+        part["gold"] = np.resize(labels, 30)
+        part["gold_raw"] = part["gold"]
+        part["options"] = json.dumps(options)
+        for model in _css_llm._MODELS:
+            part[model] = rng.choice([*labels, "invalid"], size=30)
+        part.loc[3, "chatgpt"] = None
+        part.loc[4, "chatgpt"] = "invalid"
+        if task != "emotion":
+            part["roberta"] = None
+        parts.append(part)
+    return {"data.parquet": pd.concat(parts)}
+
+
+def ecg_readers(rng):
+    n = 60
+    table = pd.DataFrame({"exam": np.arange(n), "age": rng.integers(17, 90, size=n)})
+    table["sex"] = np.resize(["M", "F"], n)
+    who = ("gold", "cardiologist1", "cardiologist2", *_ecg_readers._READERS)
+    parts = [table]
+    for name in who:
+        found = rng.uniform(size=(n, 6)) < 0.2
+        columns = [f"{name}_{a}" for a in _ecg_readers._ABNORMALITIES]
+        part = pd.DataFrame(found.astype(int), columns=columns)
+        total = found.sum(axis=1)
+        single = np.where(total > 1, 7, np.where(total == 0, 0, found.argmax(axis=1) + 1))
+        part[f"{name}_single"] = single
+        parts.append(part)
+    for model in _ecg_readers._MODELS[:-1]:
+        p = rng.uniform(size=(n, 6)).astype(np.float32)
+        p[0] = 0.0  # the source stores exact zeros
+        columns = [f"{model}_prob_{a}" for a in _ecg_readers._ABNORMALITIES]
+        parts.append(pd.DataFrame(p, columns=columns))
+    return {"data.parquet": pd.concat(parts, axis=1)}
+
+
+def frugalml(rng):
+    def task_table(task, models, n_classes):
+        table = pd.DataFrame({"task": task, "item": [f"{task}_{i}" for i in range(40)]})
+        table["gold"] = np.arange(40) % n_classes
+        for model in models:
+            known = model not in ("vader", "bixin") or model == _frugalml._FREE_MODEL[task]
+            table[model] = rng.integers(n_classes, size=40).astype(float) if known else np.nan
+            table[f"{model}_conf"] = rng.uniform(size=40).astype(np.float32) if known else np.nan
+        return table
+
+    sentiment = [*_frugalml._SENTIMENT_PRICES, "vader", "bixin"]
+    faces = [*_frugalml._FACE_PRICES, "githubcnn"]
+    return {
+        "sentiment.parquet": pd.concat(
+            [task_table(t, sentiment, 2) for t in ("YELP", "IMDB", "SHOP", "WAIMAI")]
+        ),
+        "faces.parquet": pd.concat([task_table(t, faces, 7) for t in ("FERPLUS", "RAFDB", "EXPW")]),
+    }
+
+
+def sleep_scorers(rng):
+    nights = [("dodh", 0, 30), ("dodh", 1, 25), ("dodo", 0, 20)]
+    table = pd.DataFrame(
+        [(d, r, e) for d, r, n in nights for e in range(n)], columns=["dataset", "record", "epoch"]
+    )
+    for column in (*(f"scorer{k}" for k in range(1, 6)), "gold345"):
+        table[column] = rng.integers(-1, 5, size=len(table)).astype(np.int8)
+    for model in _sleep_scorers._MODELS:
+        table[model] = rng.integers(5, size=len(table)).astype(np.int8)
+    return {"data.parquet": table}
+
+
+def write(name, data_home, seed=0):
+    """Write the made files of one data set below ``data_home``; give the tables back."""
+    tables = globals()[name](np.random.default_rng(seed))
+    folder = data_home / name
+    folder.mkdir()
+    for file, table in tables.items():
+        table.to_parquet(folder / file)
+    return tables

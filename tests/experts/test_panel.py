@@ -1,0 +1,144 @@
+"""The experts of one estimator: their names, what each may see, what their answers mean."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from skdefer.exceptions import OutOfLabelsWarning
+from skdefer.experts import CallableExpert, ColumnExpert, ExpertProfile
+from skdefer.experts._base import AbsentExpert, RecordedExpert
+from skdefer.experts._panel import encode_checked, make_panel, visible
+
+
+def rule(X):
+    return ["no"] * len(X)
+
+
+# -- names --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("experts", "names"),
+    [
+        (rule, ["expert_1"]),
+        ([rule, rule], ["expert_1", "expert_2"]),
+        ((rule, rule), ["expert_1", "expert_2"]),
+        ([("nurse", rule), rule], ["nurse", "expert_2"]),
+        ((("nurse", rule), ("doctor", rule)), ["nurse", "doctor"]),
+        ([rule, CallableExpert(rule, name="desk")], ["expert_1", "desk"]),
+        ([("nurse", CallableExpert(rule, name="desk"))], ["nurse"]),
+        ({"nurse": rule, "doctor": rule}, ["nurse", "doctor"]),
+        (ColumnExpert("reader"), ["reader"]),
+        (ExpertProfile(name="dr. b"), ["dr. b"]),
+        (ExpertProfile(), ["expert_1"]),
+    ],
+)
+def test_names(experts, names):
+    assert list(make_panel(experts, None, 0)) == names
+
+
+def test_experts_are_taken_by_reference():
+    expert = CallableExpert(rule)
+    assert make_panel([("a", expert), ("b", expert)], None, 0) == {"a": expert, "b": expert}
+
+
+def test_answers_alone_make_recorded_experts():
+    panel = make_panel(None, None, 2)
+    assert list(panel) == ["expert_1", "expert_2"]
+    assert all(type(e) is RecordedExpert for e in panel.values())
+    assert list(make_panel(None, ["b", "a"], 2)) == ["b", "a"]
+
+
+def test_nobody_is_one_absent_expert():
+    panel = make_panel(None, None, 0)
+    assert list(panel) == ["expert"]
+    assert isinstance(panel["expert"], AbsentExpert)
+    assert not panel["expert"].can_answer
+
+
+@pytest.mark.parametrize(
+    ("experts", "message"),
+    [
+        ([("a", rule), ("a", rule)], r"Two experts are named 'a'. Give each a name of its own"),
+        ([("expert_2", rule), rule], "Two experts are named 'expert_2'"),
+        ([ColumnExpert("r"), ColumnExpert("r")], "Two experts are named 'r'"),
+        ([("model", rule)], "An expert is named 'model'"),
+        (CallableExpert(rule, name="model"), "An expert is named 'model'"),
+        ([], "experts is empty. Pass at least one"),
+    ],
+)
+def test_bad_names_are_refused(experts, message):
+    with pytest.raises(ValueError, match=message):
+        make_panel(experts, None, 0)
+
+
+@pytest.mark.parametrize("experts", [("nurse", rule), [("nurse", "doctor", rule)], "reader", [3]])
+def test_what_is_no_expert_is_refused(experts):
+    with pytest.raises(TypeError, match="can't be an expert"):
+        make_panel(experts, None, 0)
+
+
+# -- what is seen -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_experts_are_out_of_sight(frame):
+    X = frame({"age": [1], "a": ["x"], "b": ["y"]})
+    panel = make_panel([ColumnExpert("a"), rule, ColumnExpert("b")], None, 0)
+    assert list(visible(X, panel).columns) == ["age"]
+    twice = make_panel([ColumnExpert("a"), ColumnExpert("a", name="again")], None, 0)
+    assert list(visible(X, twice).columns) == ["age", "b"]
+
+
+def test_rows_without_such_columns_are_seen_as_they_are():
+    panel = make_panel([ColumnExpert("a")], None, 0)
+    for X in (np.eye(2), ["text"], pd.DataFrame({"age": [1]})):
+        assert visible(X, panel) is X
+
+
+# -- what answers mean --------------------------------------------------------------
+
+CLASSES = np.array(["cat", "dog"])
+
+
+def test_right_labels_are_encoded_without_a_word():
+    answers = np.array([["cat", None], ["dog", "dog"]], dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        codes = encode_checked(answers, CLASSES, ["a", "b"], fate="vanish")
+    assert codes.tolist() == [[0, -1], [1, 1]]
+
+
+def test_one_warning_counts_what_is_outside():
+    answers = np.array([["cat", "owl"], ["owl", "dog"], ["ant", "dog"]], dtype=object)
+    with pytest.warns(OutOfLabelsWarning) as caught:
+        codes = encode_checked(answers, CLASSES, ["a", "b"], fate="count as wrong in fit")
+    assert [str(w.message) for w in caught] == [
+        "Answers outside the classes ['cat', 'dog']: {'a': 2, 'b': 1}. They count as wrong in fit."
+    ]
+    assert codes.tolist() == [[0, -2], [-2, 1], [-2, 1]]
+
+
+def test_a_column_without_any_class_is_refused():
+    answers = np.array([["cat", "CAT"], [None, "DOG"]], dtype=object)
+    with pytest.raises(
+        ValueError,
+        match=r"No answer of expert 'b' .*\['cat', 'dog'\]; it says \['CAT', 'DOG'\].*look for a",
+    ):
+        encode_checked(answers, CLASSES, ["a", "b"], fate="vanish")
+    with pytest.warns(OutOfLabelsWarning, match=r"\{'b': 2\}"):
+        codes = encode_checked(answers, CLASSES, ["a", "b"], fate="vanish", refuse=False)
+    assert codes.tolist() == [[0, -2], [-1, -2]]
+
+
+def test_a_scaled_column_is_refused():
+    with pytest.raises(ValueError, match="a scaler or an encoder that has touched them"):
+        encode_checked(np.array([[-1.2], [0.7]]), np.array([0, 1]), ["a"], fate="vanish")
+
+
+def test_silence_is_not_refused():
+    answers = np.full((3, 1), None)
+    assert encode_checked(answers, CLASSES, ["a"], fate="vanish").tolist() == [[-1]] * 3
