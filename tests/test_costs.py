@@ -157,7 +157,10 @@ def frame_of(rows, columns):
         (frame_of([0, 1, 2], list(CLASSES)), "Label both rows"),
         (frame_of(["cat", "cat", "dog", "eel"], list(CLASSES)), "Label both rows"),
         (frame_of(list(CLASSES), list(CLASSES)) * np.nan, "NaN"),
-        (pl.DataFrame(MATRIX, schema=list(CLASSES)), "polars.*rows have no labels; expected.*Pass a"),
+        (
+            pl.DataFrame(MATRIX, schema=list(CLASSES)),
+            "polars.*rows have no labels; expected.*Pass a",
+        ),
     ],
 )
 def test_bad_error_costs_are_refused(error_cost, message):

@@ -61,19 +61,21 @@ def conclusion(decisions: Decisions, groups: np.ndarray | None) -> str:
         ]
     )
     bootstrap = Bootstrap(rows.n_rows, groups, _N_BOOTSTRAP, _LEVEL, check_random_state(terms.seed))
-    ends = bootstrap.of_means(differences, np.ones(rows.n_rows))
+    sums = bootstrap.sums(np.column_stack([differences, np.ones(rows.n_rows)]))
+    ends = bootstrap.ends(sums[:, :-1] / sums[:, -1:])
     points, saved, beats_expert = (
         Gain(*three) for three in zip(differences.mean(axis=0), *ends, strict=True)
     )
     share = float((decisions.route > 0).mean())
     costs = 1000 * np.array([spent[:, 0].mean(), system_spent.mean(), spent[:, best].mean()])
-    against_expert = _against_expert(terms.names[best - 1], costs, beats_expert)
+    against_expert = _against_expert(terms.names[best - 1], costs, beats_expert, terms.budget)
+    expert_is_better = beats_expert.verdict == -1 and terms.budget is None
     if share == 0:
         return f"{_nothing_handed_over(terms)} {against_expert}"
     accuracy = rows.right[:, 0].mean(), system_right.mean()
     return " ".join(
         [
-            _against_model(share, accuracy, points, costs, saved, beats_expert.verdict),
+            _against_model(share, accuracy, points, costs, saved, expert_is_better),
             against_expert,
             _worth_of_an_answer(points.value / share, decisions),
         ]
@@ -96,13 +98,15 @@ def _nothing_handed_over(terms: Terms) -> str:
     )
 
 
-def _against_model(share, accuracy, points: Gain, costs, saved: Gain, over_expert: int) -> str:
+def _against_model(
+    share, accuracy, points: Gain, costs, saved: Gain, expert_is_better: bool
+) -> str:
     opening = {
         1: "Deferral pays",
         0: "It can't be told from these rows whether deferral pays",
         -1: "Deferral does not pay here",
     }[saved.verdict]
-    if saved.verdict == 1 and over_expert == -1:
+    if saved.verdict == 1 and expert_is_better:
         opening = "Deferral is better than the model alone, but not the best choice here"
     change = "less" if saved.value >= 0 else "more"
     sign = 1 if saved.value >= 0 else -1
@@ -116,12 +120,13 @@ def _against_model(share, accuracy, points: Gain, costs, saved: Gain, over_exper
     )
 
 
-def _against_expert(name: str, costs, beats: Gain) -> str:
+def _against_expert(name: str, costs, beats: Gain, budget: float | None) -> str:
     start = f"Giving every row to {name} would cost {_amount(costs[2])}"
+    advice = f": ask {name} about everything" if budget is None else ", but beyond the budget"
     return {
         1: f"{start}, which is more.",
         0: f"{start}; the difference is within the noise.",
-        -1: f"{start}, which is less than with the system: ask {name} about everything.",
+        -1: f"{start}, which is less than with the system{advice}.",
     }[beats.verdict]
 
 

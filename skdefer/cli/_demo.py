@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer
@@ -23,10 +23,12 @@ from skdefer.cli._options import (
     check_figure_path,
     missing_matplotlib,
     prices_of,
+    print_remarks,
     whole_number,
 )
 from skdefer.cli._report import as_text, make_report, save_figure
 from skdefer.cli._system import Decisions, Fold, Terms, decide, make_folds
+from skdefer.cli._table import check_experts
 from skdefer.datasets import list_datasets, load_dataset
 from skdefer.exceptions import DatasetNotFoundError
 
@@ -38,6 +40,9 @@ _FOLDS = 5
 _REPEATS = 3
 _EXPERT = "full examination"
 _WIDTH = 98
+
+#: Title, story, what was decided, and which rows are not independent.
+_Run: TypeAlias = "tuple[str, str, Decisions, np.ndarray | None]"
 
 
 def add_parser(commands: Any) -> None:
@@ -97,10 +102,8 @@ def run(args: argparse.Namespace) -> None:
         If a set is not there, or the figure can't be written.
     """
     check_figure_path(args.output)
-    if args.dataset is None:
-        title, story, decisions, groups = _breast_cancer(args)
-    else:
-        title, story, decisions, groups = _recorded(args)
+    make = _breast_cancer if args.dataset is None else _recorded
+    title, story, decisions, groups = make(args)
     print(fill(story, _WIDTH), end="\n\n")
     print(as_text(make_report(decisions, groups)), end="\n\n")
     print(fill(conclusion(decisions, groups), _WIDTH), end="\n\n")
@@ -116,7 +119,7 @@ def _terms(args: argparse.Namespace, names: list[str], default: list[float]) -> 
     return Terms(names, prices, args.error_cost, args.budget, args.seed)
 
 
-def _breast_cancer(args: argparse.Namespace) -> tuple[str, str, Decisions, np.ndarray]:
+def _breast_cancer(args: argparse.Namespace) -> _Run:
     table = load_breast_cancer(as_frame=True)
     every = table.data
     y = table.target_names[table.target.to_numpy()]
@@ -158,7 +161,7 @@ def _linear_model() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression())
 
 
-def _recorded(args: argparse.Namespace) -> tuple[str, str, Decisions, np.ndarray | None]:
+def _recorded(args: argparse.Namespace) -> _Run:
     if args.dataset not in list_datasets():
         raise UsageError(
             f"There is no data set {args.dataset!r}; expected one of {', '.join(list_datasets())}."
@@ -176,6 +179,7 @@ def _recorded(args: argparse.Namespace) -> tuple[str, str, Decisions, np.ndarray
     answers = answers.where(answers.notna(), None)
     groups = None if bunch.groups is None else bunch.groups[rows]
     features = choose_features(frame, y, answers, text)
+    print_remarks(check_experts(y, answers) + features.remarks)
     names = [str(name) for name in answers]
     own = bunch.costs or dict.fromkeys(names, _PRICE)
     terms = _terms(args, names, [own[name] for name in names])
@@ -186,7 +190,7 @@ def _recorded(args: argparse.Namespace) -> tuple[str, str, Decisions, np.ndarray
     title = bunch.DESCR.splitlines()[0]
     story = (
         f"{title}. {len(y):,} rows of {len(bunch.target):,}, {len(np.unique(y))} classes. "
-        f"The model is a logistic regression on {features}. Prices of an answer ({unit}): "
+        f"Model: logistic regression on {features}. Prices of an answer ({unit}): "
         f"{terms.price_list}; a wrong answer costs {args.error_cost:g}. {_FOLDS}-fold "
         f"cross-validation{'' if groups is None else ', groups whole'}: every row is judged by a "
         "system that has not seen it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -17,6 +16,7 @@ from skdefer.cli._options import (
     check_folder,
     missing_matplotlib,
     prices_of,
+    print_remarks,
     whole_number,
 )
 from skdefer.cli._report import REPORT_FORMATS, as_text, make_report, save_figure, save_report
@@ -104,8 +104,7 @@ def run(args: argparse.Namespace) -> None:
         group=args.group,
         drop=args.drop,
     )
-    for remark in table.remarks:
-        print(f"note: {remark}", file=sys.stderr)
+    print_remarks(table.remarks)
     prices = prices_of(args.cost, args.expert, [0.0] * len(args.expert))
     names = [str(name) for name in table.answers]
     terms = Terms(names, prices, args.error_cost, args.budget, args.seed)
@@ -149,7 +148,7 @@ def _setting(args: argparse.Namespace, table: Any, terms: Terms) -> str:
     allowed = "" if args.budget is None else f" At most {100 * args.budget:g} % are handed over."
     return (
         f"{args.table.name}: {len(table.y):,} rows, target {args.target!r} with "
-        f"{len(set(table.y.tolist()))} classes. The model is a {MODELS[args.model]} on "
+        f"{len(set(table.y.tolist()))} classes. Model: {MODELS[args.model]} on "
         f"{table.features}. Prices of an answer: {terms.price_list}; a wrong answer costs "
         f"{args.error_cost:g}.{allowed} {args.cv}-fold cross-validation{by}: every row is judged "
         "by a system that has not seen it."

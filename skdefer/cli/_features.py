@@ -77,8 +77,8 @@ def choose_features(
     from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
     features = Features(text=list(text))
-    for name in (name for name in frame if name not in text):
-        column = frame[name]
+    for name in map(str, frame.columns.difference(text, sort=False)):
+        column, reason = frame[name], None
         if column.isna().all():
             reason = "it is empty"
         elif is_datetime64_any_dtype(column):

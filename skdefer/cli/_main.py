@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Sequence
 
 from skdefer import __version__
-from skdefer.cli import _demo, _evaluate
+from skdefer.cli._demo import add_parser as add_demo
+from skdefer.cli._evaluate import add_parser as add_evaluate
 from skdefer.cli._options import UsageError
 
 _OK, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
@@ -65,6 +66,6 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"skdefer {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _demo.add_parser(commands)
-    _evaluate.add_parser(commands)
+    add_demo(commands)
+    add_evaluate(commands)
     return parser

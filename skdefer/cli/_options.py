@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,6 +100,18 @@ def prices_of(
             "--cost PRICE for all who are not named."
         )
     return [table[name if name in table else None] for name in names]
+
+
+def print_remarks(remarks: Sequence[str]) -> None:
+    """Tell the user what was noticed, on standard error.
+
+    Parameters
+    ----------
+    remarks : sequence of str
+        A sentence each.
+    """
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
 
 
 def check_figure_path(path: Path) -> None:

@@ -126,9 +126,9 @@ def save_report(
     """
     try:
         if path.suffix.lower() == ".csv":
-            report.to_csv(path)
+            report.to_csv(path, index_label="strategy")
         else:
-            rows = json.loads(report.reset_index().to_json(orient="records"))
+            rows = json.loads(report.reset_index(names="strategy").to_json(orient="records"))
             content = {"conclusion": conclusion, "settings": settings, "report": rows}
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

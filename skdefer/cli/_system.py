@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from skdefer.cli._options import UsageError
 from skdefer.cli._progress import Progress
 from skdefer.deferral import DeferralClassifier
+from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts import ColumnExpert
 from skdefer.policies import BudgetPolicy
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas
 
 _INNER_FOLDS = 5
+_FEW_ROWS = 20_000  # on busy cores threads make fits on fewer rows ten times slower
 _PREFIX = "answers of "
 
 
@@ -33,6 +36,11 @@ class Fold:
     answers: pandas.DataFrame
     train: np.ndarray
     test: np.ndarray
+
+    @property
+    def train_groups(self) -> np.ndarray | None:
+        """What the rows that fit belong to."""
+        return None if self.groups is None else self.groups[self.train]
 
 
 @dataclass
@@ -57,13 +65,13 @@ class Terms:
 class Decisions:
     """What systems decided on n rows that they had not seen; J experts."""
 
+    terms: Terms
     y_true: np.ndarray  # (n,)
     y_pred: np.ndarray  # (n,), of the model
     answers: np.ndarray  # (n, J)
     score: np.ndarray  # (n, J)
     route: np.ndarray  # (n,)
     row: np.ndarray  # (n,), positions in the table; a row may come several times
-    terms: Terms
 
 
 def decide(folds: Iterable[Fold], n_folds: int, model: Any, terms: Terms) -> Decisions:
@@ -94,38 +102,43 @@ def decide(folds: Iterable[Fold], n_folds: int, model: Any, terms: Terms) -> Dec
         ColumnExpert(_PREFIX + name, name=name, cost=price)
         for name, price in zip(terms.names, terms.prices, strict=True)
     ]
-    policy = None if terms.budget is None else BudgetPolicy(terms.budget)
+    # By batch, so that a budget is kept to the row: what is asked is what it would bring.
+    policy = None if terms.budget is None else BudgetPolicy(terms.budget, scope="batch")
     parts: list[tuple[np.ndarray, ...]] = []
-    # The fits are small: on busy cores threads of the BLAS make them ten times slower.
-    with Progress("fold", n_folds) as progress, threadpool_limits(1, user_api="blas"):
+    with Progress("fold", n_folds) as progress:
         for fold in folds:
-            table = fold.X.join(fold.answers.add_prefix(_PREFIX))
-            groups = None if fold.groups is None else fold.groups[fold.train]
             system = DeferralClassifier(
                 model,
                 experts,
                 policy=policy,
                 error_cost=terms.error_cost,
-                cv=_inner_folds(fold.y[fold.train], groups),
+                cv=_inner_folds(fold),
                 random_state=terms.seed,
             )
-            new = table.iloc[fold.test]
-            try:
-                system.fit(table.iloc[fold.train], fold.y[fold.train], groups=groups)
-            except ValueError as error:
-                raise UsageError(f"A system can't be fitted to these rows. {error}") from error
-            parts.append(
-                (
-                    fold.y[fold.test],
-                    system.predict_model(new),
-                    fold.answers.iloc[fold.test].to_numpy(dtype=object),
-                    system.deferral_score(new),
-                    system.predict_route(new),
-                    fold.test,
-                )
-            )
+            n_threads = 1 if len(fold.y) <= _FEW_ROWS else None
+            with threadpool_limits(n_threads), warnings.catch_warnings():
+                warnings.simplefilter("ignore", OutOfLabelsWarning)  # said once, for all rows
+                parts.append(_decide_fold(system, fold))
             progress.step()
-    return Decisions(*map(np.concatenate, zip(*parts, strict=True)), terms=terms)
+    return Decisions(terms, *map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _decide_fold(system: DeferralClassifier, fold: Fold) -> tuple[np.ndarray, ...]:
+    """Fit on the fold's rows; give all of Decisions but the terms, for its other rows."""
+    table = fold.X.join(fold.answers.add_prefix(_PREFIX))
+    try:
+        system.fit(table.iloc[fold.train], fold.y[fold.train], groups=fold.train_groups)
+    except ValueError as error:
+        raise UsageError(f"A system can't be fitted to these rows. {error}") from error
+    new = table.iloc[fold.test]
+    return (
+        fold.y[fold.test],
+        system.predict_model(new),
+        fold.answers.iloc[fold.test].to_numpy(dtype=object),
+        system.deferral_score(new),
+        system.predict_route(new),
+        fold.test,
+    )
 
 
 def make_folds(
@@ -188,7 +201,7 @@ def _least_counts(y: np.ndarray, groups: np.ndarray | None) -> Iterator[tuple[An
             yield label, len(np.unique(groups[y == label])), "groups"
 
 
-def _inner_folds(y: np.ndarray, groups: np.ndarray | None) -> int:
+def _inner_folds(fold: Fold) -> int:
     """Choose the folds within: five, or as many as the rarest class allows."""
-    rarest = min(count for _, count, _ in _least_counts(y, groups))
+    rarest = min(count for _, count, _ in _least_counts(fold.y[fold.train], fold.train_groups))
     return max(2, min(_INNER_FOLDS, rarest))

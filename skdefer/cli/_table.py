@@ -84,7 +84,7 @@ def load_table(
         raise UsageError(f"{path} has no row with a {target!r}.")
     y, answers = harmonised(frame[target], frame[list(experts)])
     _check_target(y, target)
-    remarks += _check_experts(y, answers)
+    remarks += check_experts(y, answers)
     # The model has a route of its own, called so.
     answers = answers.rename(columns={"model": "model (expert)"})
     groups = None if group is None else _groups(frame[group])
@@ -170,8 +170,26 @@ def _check_target(y: np.ndarray, target: str) -> None:
         )
 
 
-def _check_experts(y: np.ndarray, answers: pandas.DataFrame) -> list[str]:
-    """Refuse experts who never name a class; count answers that are none."""
+def check_experts(y: np.ndarray, answers: pandas.DataFrame) -> list[str]:
+    """Refuse experts who never name a class; count answers that are none.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+        The truth.
+    answers : DataFrame of shape (n_rows, n_experts)
+        The experts' answers.
+
+    Returns
+    -------
+    remarks : list of str
+        One per expert with answers that are no class.
+
+    Raises
+    ------
+    UsageError
+        If no answer of an expert is a class.
+    """
     remarks = []
     classes = np.unique(y)
     for name in answers:
@@ -181,8 +199,9 @@ def _check_experts(y: np.ndarray, answers: pandas.DataFrame) -> list[str]:
             found = sorted({str(a) for a in answers[name][given]})[:5]
             what = f"holds {found}, for instance" if found else "is empty"
             raise UsageError(
-                f"--expert {name} has no label of the target: it {what}, but the classes are "
-                f"{classes.tolist()[:20]}. Answers must be labels, written like the target's."
+                f"The expert {name!r} never gives a label of the target: it {what}, but the "
+                f"classes are {classes.tolist()[:20]}. Answers must be labels, written like the "
+                "target's."
             )
         n_outside = int((given & (codes < 0)).sum())
         if n_outside:

@@ -300,6 +300,11 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         self._warn_if_thresholded(seen)
         return self
 
+    @property
+    def score_is_calibrated(self):
+        """Whether scores are in units of the cost; the rejector's word."""
+        return getattr(getattr(self, "rejector_", None), "score_is_calibrated", True)
+
     def _inner(self):
         if self.estimator is not None:
             return self.estimator

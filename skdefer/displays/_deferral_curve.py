@@ -78,16 +78,19 @@ class DeferralCurveDisplay(Display):
 
     Examples
     --------
+    Without ``ax`` a figure is opened; here one is made that needs no screen.
+
+    >>> from matplotlib.figure import Figure
     >>> from skdefer.displays import DeferralCurveDisplay
     >>> y_true, y_pred, expert = [0, 0, 1, 1], [0, 1, 1, 0], [1, 0, 0, 1]
     >>> display = DeferralCurveDisplay.from_predictions(
-    ...     y_true, y_pred, expert, [0.1, 0.9, 0.2, 0.8]
-    ... )  # doctest: +SKIP
+    ...     y_true, y_pred, expert, [0.1, 0.9, 0.2, 0.8], ax=Figure().subplots()
+    ... )
     >>> display.figure_.savefig("deferral.png")  # doctest: +SKIP
 
     The figure gives back its data:
 
-    >>> display.frame()[["deferral_rate", "system_accuracy"]]  # doctest: +SKIP
+    >>> display.frame()[["deferral_rate", "system_accuracy"]]
        deferral_rate  system_accuracy
     0           0.00             0.50
     1           0.25             0.75

@@ -35,7 +35,7 @@ class ExpertProfileDisplay(Display):
         Lower and upper ends.
     n_answers : ndarray of shape (n_experts, n_classes)
         Answers known on rows of the class, weighted if the profile was.
-    classes : sequence of labels
+    classes : array-like of shape (n_classes,)
         The classes.
     expert_names : sequence of str, default=None
         ``expert_1``, ... if None.
@@ -55,17 +55,20 @@ class ExpertProfileDisplay(Display):
 
     Examples
     --------
+    Without ``ax`` a figure is opened; here one is made that needs no screen.
+
+    >>> from matplotlib.figure import Figure
     >>> from skdefer.displays import ExpertProfileDisplay
     >>> y_true = ["benign"] * 4 + ["malignant"] * 4
     >>> answers = ["benign"] * 4 + ["malignant", "benign", "benign", None]
     >>> display = ExpertProfileDisplay.from_predictions(
-    ...     y_true, answers, expert_names=["dr. b"]
-    ... )  # doctest: +SKIP
+    ...     y_true, answers, expert_names=["dr. b"], ax=Figure().subplots()
+    ... )
     >>> display.figure_.savefig("experts.png")  # doctest: +SKIP
 
     The figure gives back its data:
 
-    >>> display.frame().round(3)  # doctest: +SKIP
+    >>> display.frame().round(3)
       expert      class   mean  lower  upper  n_answers
     0  dr. b     benign  0.833  0.478  0.995        4.0
     1  dr. b  malignant  0.400  0.068  0.806        3.0
@@ -77,7 +80,7 @@ class ExpertProfileDisplay(Display):
         mean: np.ndarray,
         interval: np.ndarray,
         n_answers: np.ndarray,
-        classes: Sequence[Any],
+        classes: ArrayLike,
         expert_names: Sequence[str] | None = None,
         level: float = 0.95,
     ):

@@ -38,8 +38,7 @@ def simulate_expert_predictions(
     r"""Draw what experts of a known skill would answer.
 
     It answers: what would deferral gain if experts were like this? Each kind fixes how likely
-    an expert is right on a row, by parameters of its own (``skill``), one value for all experts
-    or one for each:
+    an expert is right on a row, by parameters of its own, one value for all experts or for each:
 
     - ``"oracle"`` (Tailor et al. 2024): right with ``p_in`` (1.0) on its ``oracle_classes``;
       elsewhere right with ``p_out`` (0.2), else any of the K classes with equal probability,
@@ -89,8 +88,7 @@ def simulate_expert_predictions(
     Raises
     ------
     TypeError, ValueError
-        For a parameter that the kind doesn't have, or outside its range, a shape that doesn't
-        fit, missing labels, or a kind that needs X without one.
+        For a parameter that the kind lacks, a value or shape that doesn't fit, missing labels.
 
     Examples
     --------
@@ -101,10 +99,9 @@ def simulate_expert_predictions(
     >>> bool((answers == y)[:500].all()), round(float((answers == y)[500:].mean()), 1)
     (True, 0.6)
     """
-    if unknown := sorted(set(skill) - set(_skill_names(kind))):
-        raise TypeError(
-            f"An expert of kind {kind!r} has no {unknown}; expected some of {_skill_names(kind)}."
-        )
+    names = _skill_names(kind)
+    if unknown := sorted(set(skill) - set(names)):
+        raise TypeError(f"An expert of kind {kind!r} has no {unknown}; expected some of {names}.")
     J = 1 if n_experts is None else check_scalar(n_experts, "n_experts", Integral, min_val=1)
     _per_expert("shared", shared)
     _per_expert("missing_rate", missing_rate)
@@ -126,8 +123,8 @@ class SimulatedExpert(Expert):
 
     ``fit`` shows it the truth of all rows that it may ever be asked for; other rows have no
     answer (None). Its luck on a row depends on the row's content and the seed alone, not on batch,
-    order or process, so an "oracle" or "confusion" expert fitted on more rows answers the old
-    ones as before. Rows of equal content are one row; where their labels differ, the first counts.
+    order or process: fitted on more rows of the same classes, an "oracle" or "confusion" expert
+    answers the old ones as before. Rows of equal content are one row, and its first label counts.
 
     Parameters
     ----------
@@ -145,7 +142,7 @@ class SimulatedExpert(Expert):
     random_state : int, default=0
         Seed of its skill and of its luck. Give each expert its own.
     **kwargs
-        The parameters of the kind, and ``name``, ``version``, ``cost``, ``capacity`` and
+        The kind's parameters, and ``name``, ``version``, ``cost``, ``capacity`` and
         ``max_queries`` of :class:`Expert`.
 
     Attributes
@@ -290,12 +287,10 @@ def _features(
 ) -> tuple[np.ndarray, None]:
     Z, J = rows.standardised(), rows.n_experts or 1
     p = Z.shape[1]
+    w = rows.rng.normal(size=(J, p)) if weights is None else np.asarray(weights, dtype=float)
     if weights is None:
-        w = rows.rng.normal(size=(J, p))
         rank = rows.rng.uniform(size=(J, p)).argsort(axis=1).argsort(axis=1)
         w[rank >= max(1, round(p / 3))] = 0
-    else:
-        w = np.asarray(weights, dtype=float)
     if w.shape not in ((p,), (J, p)) or not np.isfinite(w).all():
         raise ValueError(
             f"weights has shape {w.shape}; expected one finite number per feature, shape ({p},) "
@@ -373,9 +368,8 @@ def draw_answers(
 
 def _uniforms(X: Any, salt: str) -> np.ndarray:
     """Make two independent uniform numbers of the content of each row, shape (2, n_rows)."""
-    digests = row_keys(X, salt=salt).tobytes().decode()
-    bits = np.frombuffer(bytes.fromhex(digests), dtype="<u8").reshape(-1, 2)
-    return (bits >> np.uint64(11)).T * 2.0**-53
+    digests = bytes.fromhex(row_keys(X, salt=salt).tobytes().decode())
+    return (np.frombuffer(digests, dtype="<u8").reshape(-1, 2) >> np.uint64(11)).T * 2.0**-53
 
 
 def _standardise(X: np.ndarray) -> np.ndarray:

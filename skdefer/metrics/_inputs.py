@@ -150,7 +150,7 @@ def check_expert_predictions(
     if hasattr(expert_predictions, "__len__") and not isinstance(expert_predictions, dict):
         n_given = len(expert_predictions)
         if n_given != n_rows:
-            transposed = np.ndim(expert_predictions) == 2 and len(expert_predictions[0]) == n_rows
+            transposed = np.shape(expert_predictions)[1:] == (n_rows,)
             hint = "its transpose: rows come first" if transposed else "one answer per row"
             raise ValueError(
                 f"expert_predictions has {n_given} rows, but y_true has {n_rows}. Pass {hint}."
@@ -216,9 +216,8 @@ def check_score(
             ) from error
     if score.ndim == 1 and n_experts not in (None, 1):
         raise ValueError(
-            f"{name} has shape {score.shape}, but there are {n_experts} experts, so it "
-            f"can't be known whom a row would go to. Pass shape ({n_rows}, {n_experts}), "
-            "a column per expert."
+            f"{name} has shape {score.shape}, but there are {n_experts} experts, so it can't be "
+            f"known which one it is about. Pass shape ({n_rows}, {n_experts}), a column per expert."
         )
     if score.ndim == 1:
         score = score.reshape(-1, 1)
@@ -230,9 +229,9 @@ def check_score(
         )
     # The least value is NaN if any is; it needs no array of flags.
     if np.isnan(score.min()) or np.ma.is_masked(deferral_score):
+        hint = " Pass -inf where nothing is to be deferred." if name == "deferral_score" else ""
         raise ValueError(
-            f"{name} has NaN or masked values, which have no rank. Pass -inf for a row or an "
-            "expert that must come last."
+            f"{name} has NaN or masked values; expected a number for each row and expert.{hint}"
         )
     return score
 

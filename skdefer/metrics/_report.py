@@ -89,7 +89,9 @@ def deferral_report(
         More columns: names of scikit-learn scorers of labels (``"f1_macro"``), or functions
         ``f(y_true, y_answered)``. A function that takes ``sample_weight`` gets the shares of
         tied rows as weights; any other sees all rows tied at the cut deferred, or none,
-        whichever is nearer, and only the first of tied experts.
+        whichever is nearer, and only the first of tied experts. For the intervals, the former
+        is called with each pair of labels once, weighted by how often it occurs, the latter
+        with every row: that is once per metric, strategy and resample, some milliseconds each.
     rates : sequence of float, default=(0.05, 0.10, 0.20, 0.50)
         Shares of rows to defer.
     n_bootstrap : int, default=200

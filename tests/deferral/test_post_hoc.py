@@ -30,6 +30,7 @@ from skdefer.exceptions import (
     ExpertAnswerError,
     ModelDisagreementWarning,
     OutOfLabelsWarning,
+    UncalibratedScoreWarning,
     UnseenClassWarning,
 )
 from skdefer.experts import CallableExpert
@@ -545,6 +546,25 @@ def test_a_capacity_that_nobody_holds_is_warned_of():
     expert = CallableExpert(CountingExpert(X, Y), name="a", capacity=3)
     with pytest.warns(CapacityWarning, match="'a'.*CostPolicy does not hold"):
         DeferralClassifier(experts=expert).fit(X, Y)
+
+
+class RankingRejector(ProfileRejector):
+    """A rejector whose losses order rows and mean nothing else."""
+
+    score_is_calibrated = False
+
+
+def test_a_cost_on_a_ranking_is_warned_of():
+    clf = DeferralClassifier(rejector=RankingRejector()).fit(X, Y, expert_predictions=RECORD)
+    clf.predict_defer(X)
+    with pytest.warns(UncalibratedScoreWarning, match="not in units of the cost"):
+        clf.set_params(cost=0.1).predict_defer(X)
+
+
+def test_the_html_view_of_a_fitted_estimator():
+    clf = DeferralClassifier(experts=CallableExpert(CountingExpert(X, Y), name="desk")).fit(X, Y)
+    assert "DeferralClassifier" in clf._repr_html_()
+    assert "desk" in repr(clf)
 
 
 def test_a_random_forest_of_parts():

@@ -522,7 +522,9 @@ def test_bad_records_are_refused(answers, y, weight, message):
 
 
 def test_a_label_that_comes_too_late_is_refused():
-    with pytest.raises(ValueError, match=r"y has the labels \['owl'\].*Pass ExpertProfile\(classes"):
+    with pytest.raises(
+        ValueError, match=r"y has the labels \['owl'\].*Pass ExpertProfile\(classes"
+    ):
         ExpertProfile().fit(ANSWERS, Y).partial_fit(["owl"], ["owl"])
 
 

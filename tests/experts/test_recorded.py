@@ -55,7 +55,9 @@ def test_a_column_may_have_a_name_of_its_own():
 
 @pytest.mark.parametrize("rows", [np.eye(2), [[0, 1]], ["a"], sparse.eye_array(2)])
 def test_rows_without_names_have_no_column(rows):
-    with pytest.raises(ValueError, match="reads the column 'reader', but X is a .* Pass a DataFrame"):
+    with pytest.raises(
+        ValueError, match="reads the column 'reader', but X is a .* Pass a DataFrame"
+    ):
         ColumnExpert("reader").answers(rows)
 
 
@@ -94,7 +96,9 @@ def test_a_record_may_be_a_frame_and_an_index_of_pairs():
 @pytest.mark.parametrize("rows", [np.eye(2), ["a", "b"], pl.DataFrame({"a": [1]})])
 def test_rows_without_an_index(rows):
     expert = IndexExpert(pd.Series([0, 1], name="dr. b"))
-    with pytest.raises(ValueError, match="'dr. b' looks rows up by their index, but X is a .*with X="):
+    with pytest.raises(
+        ValueError, match="'dr. b' looks rows up by their index, but X is a .*with X="
+    ):
         expert.answers(rows)
 
 
@@ -133,7 +137,9 @@ def test_an_unknown_row_has_no_answer():
 def test_identical_rows_may_stand_twice_with_one_answer():
     assert IndexExpert(["a", "a"], X=[[1], [1]]).answers([[1]]).tolist() == ["a"]
     for answers in (["a", "b"], ["a", None]):
-        with pytest.raises(ValueError, match="content of a row stands in the record more than once"):
+        with pytest.raises(
+            ValueError, match="content of a row stands in the record more than once"
+        ):
             IndexExpert(answers, X=[[1], [1]])
 
 
@@ -151,7 +157,10 @@ def test_the_index_may_be_meant_though_rows_are_given():
         ({"record": [0, 1], "by": "content"}, "by='content' needs X.*Pass X="),
         ({"record": [0, 1], "X": [[0], [1]], "by": "name"}, "by is 'name'; expected 'index' or"),
         ({"record": [0, 1], "X": [[0]]}, "has 2 rows, but X has 1"),
-        ({"record": pd.DataFrame({"a": [0], "b": [1]})}, "record has 2 columns; expected one. Make"),
+        (
+            {"record": pd.DataFrame({"a": [0], "b": [1]})},
+            "record has 2 columns; expected one. Make",
+        ),
     ],
 )
 def test_bad_records_are_refused(arguments, message):

@@ -159,14 +159,16 @@ def test_metric_without_weights_sees_tied_rows_all_or_none(rate, expected):
 def test_metrics_see_missing_answers_filled_by_the_model():
     y_true, y_pred = np.array([0, 1, 1]), np.array([0, 0, 1])
     answers = np.array([None, 1, None], dtype=object)
-    report = deferral_report(y_true, y_pred, answers, [1, 2, 3], [0, 0, 0], metrics="f1_macro")
+    case = y_true, y_pred, answers, [1, 2, 3], [0, 0, 0]
+    report = deferral_report(*case, metrics="f1_macro", n_bootstrap=0)
     assert report.loc["expert_1 alone", "f1_macro"] == 1
 
 
 def test_labels_of_nullable_frames_reach_scikit_learn():
     y_true = pd.Series([0, 1, 1], dtype="Int64")
     answers = pd.DataFrame({"ann": pd.Series([0, None, 1], dtype="Int64")})
-    report = deferral_report(y_true, y_true, answers, [1, 2, 3], [0, 1, 0], metrics="f1_macro")
+    case = y_true, y_true, answers, [1, 2, 3], [0, 1, 0]
+    report = deferral_report(*case, metrics="f1_macro", n_bootstrap=0)
     assert (report["f1_macro"] == 1).all()
 
 
@@ -200,7 +202,7 @@ def test_weights_need_metrics_that_take_them():
 
 def test_intervals_hold_their_value_and_can_be_repeated():
     case = frame_of(n_rows=300)
-    make = partial(deferral_report, *case, cost=0.1, metrics=["f1_macro"])
+    make = partial(deferral_report, *case, cost=0.1, metrics=["f1_macro"], n_bootstrap=20)
     report = make(random_state=0)
     for column in ("accuracy", "f1_macro", "cost"):
         assert (report[f"{column}_low"] <= report[column]).all()
@@ -215,12 +217,15 @@ def test_intervals_hold_their_value_and_can_be_repeated():
     assert (narrow["accuracy_low"] >= report["accuracy_low"]).all()
 
 
-def test_loop_and_sums_give_the_same_intervals():
+@pytest.mark.parametrize("groups", [None, np.arange(120) // 3])
+def test_pairs_loops_and_sums_give_the_same_intervals(groups):
+    metrics = {"pairs": accuracy_score, "loop": lambda y, answered: np.mean(y == answered)}
     report = deferral_report(
-        *frame_of(), metrics={"loop": accuracy_score}, n_bootstrap=50, random_state=0
+        *frame_of(), metrics=metrics, n_bootstrap=20, random_state=0, groups=groups
     )
     for end in ("low", "high"):
-        np.testing.assert_allclose(report[f"accuracy_{end}"], report[f"loop_{end}"], atol=1e-12)
+        for name in metrics:
+            np.testing.assert_allclose(report[f"accuracy_{end}"], report[f"{name}_{end}"])
 
 
 def test_blocks_of_resamples_do_not_change_the_intervals(monkeypatch):

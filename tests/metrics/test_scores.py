@@ -1,6 +1,7 @@
 """Accuracies, shares and calibration against loops over rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +141,10 @@ def test_errors_say_what_came_and_what_was_expected(argument, values, message):
 def test_transposed_answers_are_recognised():
     with pytest.raises(ValueError, match="transpose"):
         oracle_accuracy_score([0, 1, 1], [0, 1, 1], [[0, 1, 1], [1, 0, 1]])
+    with pytest.raises(ValueError, match="transpose"):
+        oracle_accuracy_score(
+            [0, 1, 1], [0, 1, 1], pd.DataFrame([[0, 1, 1]] * 2, columns=list("abc"))
+        )
 
 
 # -- calibration ----------------------------------------------------------------------

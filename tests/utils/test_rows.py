@@ -224,7 +224,13 @@ def test_salt_changes_every_key():
 
 @pytest.mark.parametrize(
     "empty",
-    [np.empty((0, 3)), [], pd.DataFrame({"a": []}), pd.Series([], dtype=str), sparse.csr_array((0, 3))],
+    [
+        np.empty((0, 3)),
+        [],
+        pd.DataFrame({"a": []}),
+        pd.Series([], dtype=str),
+        sparse.csr_array((0, 3)),
+    ],
 )
 def test_no_rows_have_no_keys(empty):
     assert as_list(row_keys(empty)) == []

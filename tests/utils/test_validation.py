@@ -60,7 +60,11 @@ def test_labels_are_never_holes(values):
 
 
 def test_a_masked_entry_and_a_nan_are_both_missing():
-    assert is_missing(np.ma.array([np.nan, 1.0, 2.0], mask=[0, 0, 1])).tolist() == [True, False, True]
+    assert is_missing(np.ma.array([np.nan, 1.0, 2.0], mask=[0, 0, 1])).tolist() == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_holes_keep_the_shape():
