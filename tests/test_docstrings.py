@@ -24,7 +24,7 @@ def documented_functions():
                 yield pytest.param(method, id=method.__qualname__)
 
 
-@pytest.mark.parametrize("function", documented_functions())
+@pytest.mark.parametrize("function", list(documented_functions()))
 def test_every_parameter_is_documented(function):
     doc = inspect.getdoc(function)
     assert doc, f"{function.__qualname__} has no docstring"

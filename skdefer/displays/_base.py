@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from skdefer.exceptions import ExpertPredictionsMissingError
 from skdefer.utils._optional import import_optional
+from skdefer.utils._rows import count_rows
+from skdefer.utils._validation import check_answers, is_missing
 
 _MOST_POINTS = 2000
 
@@ -61,3 +64,58 @@ def thinned(n_points: int) -> np.ndarray:
         At most 2,000, evenly spread, the first and the last among them.
     """
     return np.unique(np.linspace(0, n_points - 1, min(n_points, _MOST_POINTS)).round().astype(int))
+
+
+def numbered(n_experts: int) -> list[str]:
+    """Name experts who have no name.
+
+    Parameters
+    ----------
+    n_experts : int
+        How many there are.
+
+    Returns
+    -------
+    names : list of str
+        ``expert_1``, ...
+    """
+    return [f"expert_{j + 1}" for j in range(n_experts)]
+
+
+def answers_of(estimator: Any, X: Any, expert_predictions: Any) -> np.ndarray:
+    """Take the answers at hand, or ask everybody about every row.
+
+    Parameters
+    ----------
+    estimator : deferral estimator
+        Fitted.
+    X : the rows
+        As in its ``fit``.
+    expert_predictions : array-like or DataFrame of shape (n_rows, n_experts), or None
+        The answers at hand.
+
+    Returns
+    -------
+    answers : ndarray of shape (n_rows, n_experts)
+        In the order of the estimator's experts.
+
+    Raises
+    ------
+    ExpertPredictionsMissingError
+        If an expert says nothing: its figure would be the model's.
+    """
+    names = estimator.routes_[1:]
+    if expert_predictions is not None:
+        answers = check_answers(expert_predictions, count_rows(X), names=names)[0]
+        silent = names if is_missing(answers).all() else []
+    else:
+        answers = estimator.ask_experts(X)
+        silent = [name for name, missing in zip(names, is_missing(answers).T) if missing.all()]
+    if silent:
+        raise ExpertPredictionsMissingError(
+            f"The experts {silent} have no answer on these rows: they can't be asked, and "
+            "expert_predictions brought none. Pass expert_predictions=, or use experts that can "
+            "be asked (ColumnExpert, IndexExpert, a callable). Where there is no expert at all, "
+            "use skdefer.metrics.risk_coverage_curve."
+        )
+    return answers

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skdefer.displays._base import Display, in_percent, thinned
-from skdefer.exceptions import ExpertPredictionsMissingError
+from skdefer.displays._base import Display, answers_of, in_percent, numbered, thinned
 from skdefer.metrics import deferral_curve, deferral_rate, system_accuracy_score
 from skdefer.metrics._inputs import check_rows
-from skdefer.utils._rows import count_rows
-from skdefer.utils._validation import check_answers, is_missing
 
 if TYPE_CHECKING:
     import pandas
@@ -26,13 +23,11 @@ _FEW_ROWS, _FEW = 50, 0.05
 class DeferralCurveDisplay(Display):
     """Shows what the system gains at each share of rows handed over.
 
-    Draws what :func:`skdefer.metrics.deferral_curve` computes: the accuracy of model and
-    experts together, and of the experts on the rows they get, at each share handed over.
-    For comparison: the model alone, each expert alone, rows handed over at random, and an
-    oracle who knows who is right.
-
-    Make one by :meth:`from_estimator` or :meth:`from_predictions`; the parameters are stored
-    as attributes.
+    Draws what :func:`skdefer.metrics.deferral_curve` computes (its source is named there):
+    the accuracy of model and experts together, and of the experts on the rows they get. For
+    comparison: the model alone, each expert alone, rows and experts picked at random, and an
+    oracle who knows who is right. Make one by :meth:`from_estimator` or
+    :meth:`from_predictions`; the parameters are stored as attributes.
 
     Parameters
     ----------
@@ -42,8 +37,7 @@ class DeferralCurveDisplay(Display):
         Of model and experts together, and of the experts on what they got (NaN where that
         is nothing).
     random_accuracy, oracle_accuracy : ndarray of shape (n_points,)
-        Of the system if rows and experts are picked at random, and if it is known who is
-        right.
+        Of the system if rows and experts are picked at random, and by the oracle.
     expert_alone_accuracy : ndarray of shape (n_experts,)
         Of the system if an expert gets every row; the model answers where the expert has
         no answer.
@@ -71,10 +65,6 @@ class DeferralCurveDisplay(Display):
     --------
     skdefer.metrics.deferral_curve : The numbers.
     skdefer.metrics.aursac_score : The area under the system's curve.
-
-    References
-    ----------
-    Strong et al., "Expert-Agnostic Learning to Defer", 2025, arXiv:2502.10533.
 
     Examples
     --------
@@ -150,12 +140,8 @@ class DeferralCurveDisplay(Display):
             asked about every row, which may cost money.
         sample_weight : array-like of shape (n_rows,), default=None
             How much each row counts.
-        name : str, default=None
-            Of the system, in the legend.
-        ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
-        **kwargs : dict
-            Further arguments of :meth:`plot`.
+        name, ax, **kwargs
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -179,14 +165,13 @@ class DeferralCurveDisplay(Display):
                 "your own."
             )
         score = estimator.deferral_score(X)
-        names = estimator.routes_[1:]
         return cls.from_predictions(
             y,
             estimator.predict_model(X),
-            _answers_of(estimator, X, expert_predictions),
+            answers_of(estimator, X, expert_predictions),
             score,
             route=estimator.predict_route(X),
-            expert_names=names,
+            expert_names=estimator.routes_[1:],
             sample_weight=sample_weight,
             name=name,
             ax=ax,
@@ -224,12 +209,8 @@ class DeferralCurveDisplay(Display):
             One per expert; the columns' names of a DataFrame if None.
         sample_weight : array-like of shape (n_rows,), default=None
             How much each row counts.
-        name : str, default=None
-            Of the system, in the legend.
-        ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
-        **kwargs : dict
-            Further arguments of :meth:`plot`.
+        name, ax, **kwargs
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -245,7 +226,7 @@ class DeferralCurveDisplay(Display):
         """
         cls._need_matplotlib()
         rows = check_rows(y_true, y_pred, expert_predictions)
-        names = list(expert_names or rows.names or _default_names(rows.n_experts))
+        names = list(expert_names or rows.names or numbered(rows.n_experts))
         if len(names) != rows.n_experts:
             raise ValueError(
                 f"expert_names are {names}, but there are {rows.n_experts} experts. Pass a name "
@@ -320,28 +301,25 @@ class DeferralCurveDisplay(Display):
             If matplotlib is not installed.
         """
         self._open_axes(ax)
+        given = name or self.name
+        label = given or "model and experts"
         shown = thinned(len(self.deferral_rate))
-        rate = self.deferral_rate[shown]
-        named = name or self.name
-        label = named or "model and experts"
+        steady = shown[shown >= min(_FEW_ROWS, np.ceil(_FEW * (len(self.deferral_rate) - 1)))]
         style = {"linewidth": 2.2, "zorder": 4, "label": label, **(curve_kwargs or {})}
-        (self.line_,) = self.ax_.plot(rate, self.system_accuracy[shown], **style)
+        self.line_ = self._draw(self.system_accuracy, shown, **style)
         colour = self.line_.get_color()
-        n_rows = len(self.deferral_rate) - 1
-        steady = shown[shown >= min(_FEW_ROWS, np.ceil(_FEW * n_rows))]
-        (self.expert_line_,) = self.ax_.plot(
-            self.deferral_rate[steady],
-            self.expert_accuracy[steady],
+        self.expert_line_ = self._draw(
+            self.expert_accuracy,
+            steady,
             color=colour,
-            linewidth=1.2,
             linestyle=(0, (6, 2)),
             alpha=0.75,
-            label=f"{label}: its experts" if named else "experts, on what they get",
+            label=f"{label}: its experts" if given else "experts, on what they get",
         )
         self.model_line_ = self.random_line_ = self.oracle_line_ = self.point_ = None
         self.expert_alone_lines_: list[Any] = []
         if reference:
-            self._draw_reference(rate, shown)
+            self._draw_reference(shown)
         if self.operating_point is not None:
             share, accuracy = self.operating_point
             (self.point_,) = self.ax_.plot(
@@ -353,44 +331,46 @@ class DeferralCurveDisplay(Display):
                 color=colour,
                 linestyle="none",
                 zorder=5,
-                label=f"{label if named else 'as used'}: {100 * share:.1f} % handed over",
+                label=f"{given or 'as used'}: {100 * share:.1f} % handed over",
             )
+        self.ax_.set(xlabel="Share of rows handed to experts", ylabel="Accuracy")
+        self.ax_.set_xlim(-0.01, 1.01)
         in_percent(self.ax_.xaxis)
         in_percent(self.ax_.yaxis)
-        self.ax_.set(xlabel="Share of rows handed to experts", ylabel="Accuracy")
         self.ax_.grid(alpha=0.25)
         self._place_legend()
         return self
 
-    def _draw_reference(self, rate: np.ndarray, shown: np.ndarray) -> None:
-        (self.oracle_line_,) = self.ax_.plot(
-            rate, self.oracle_accuracy[shown], color="0.55", linewidth=1.2, label="oracle"
+    def _draw_reference(self, shown: np.ndarray) -> None:
+        grey = {"color": "0.55"}
+        self.oracle_line_ = self._draw(self.oracle_accuracy, shown, label="oracle", **grey)
+        self.random_line_ = self._draw(
+            self.random_accuracy, shown, label="at random", linestyle=":", **grey
         )
-        (self.random_line_,) = self.ax_.plot(
-            rate,
-            self.random_accuracy[shown],
-            color="0.55",
-            linewidth=1.2,
-            linestyle=":",
-            label="at random",
-        )
-        self.model_line_ = self._draw_level(self.system_accuracy[0], "black", "model alone")
-        names = list(self.expert_names or _default_names(len(self.expert_alone_accuracy)))
-        drawn = list(range(len(names)))
-        if len(names) > _MOST_EXPERT_LINES:
-            drawn = [int(np.argmax(self.expert_alone_accuracy))]
+        ends = np.array([0, -1])
+
+        def level(accuracy, label, colour, i=0):
+            dashes = (5 * i, (5, 3))  # shifted, so that equal levels are both seen
+            height = np.full_like(self.deferral_rate, accuracy)
+            return self._draw(height, ends, label=label, color=colour, linestyle=dashes)
+
+        self.model_line_ = level(self.system_accuracy[0], "model alone", "black")
+        alone = dict(zip(self._names(), self.expert_alone_accuracy, strict=True))
+        if len(alone) > _MOST_EXPERT_LINES:
+            alone = dict([max(alone.items(), key=lambda item: item[1])])
         self.expert_alone_lines_ = [
             # From the end of the colour cycle: its beginning is for systems.
-            self._draw_level(self.expert_alone_accuracy[j], f"C{9 - i}", f"{names[j]} alone", i)
-            for i, j in enumerate(drawn)
+            level(accuracy, f"{name} alone", f"C{9 - i}", i)
+            for i, (name, accuracy) in enumerate(alone.items())
         ]
 
-    def _draw_level(self, level: float, colour: str, label: str, i: int = 0) -> Any:
-        dashes = (5 * i, (5, 3))  # shifted, so that equal levels are both seen
-        (line,) = self.ax_.plot(
-            [0, 1], [level, level], color=colour, linewidth=1.4, linestyle=dashes, label=label
-        )
+    def _draw(self, accuracy: np.ndarray, points: np.ndarray, **style: Any) -> Any:
+        style = {"linewidth": 1.3, **style}
+        (line,) = self.ax_.plot(self.deferral_rate[points], accuracy[points], **style)
         return line
+
+    def _names(self) -> list[str]:
+        return list(self.expert_names or numbered(len(self.expert_alone_accuracy)))
 
     def frame(self) -> pandas.DataFrame:
         """Give back the data of the figure.
@@ -404,8 +384,7 @@ class DeferralCurveDisplay(Display):
         """
         import pandas as pd
 
-        names = list(self.expert_names or _default_names(len(self.expert_alone_accuracy)))
-        alone = dict(zip(names, self.expert_alone_accuracy, strict=True))
+        alone = dict(zip(self._names(), self.expert_alone_accuracy, strict=True))
         return pd.DataFrame(
             {
                 "deferral_rate": self.deferral_rate,
@@ -417,26 +396,3 @@ class DeferralCurveDisplay(Display):
                 **{f"accuracy_{name}": accuracy for name, accuracy in alone.items()},
             }
         )
-
-
-def _default_names(n_experts: int) -> list[str]:
-    return [f"expert_{j + 1}" for j in range(n_experts)]
-
-
-def _answers_of(estimator: Any, X: Any, expert_predictions: Any) -> np.ndarray:
-    """Take the answers at hand, or ask; a curve of experts who say nothing would be the model's."""
-    names = estimator.routes_[1:]
-    if expert_predictions is not None:
-        answers = check_answers(expert_predictions, count_rows(X), names=names)[0]
-        silent = names if is_missing(answers).all() else []
-    else:
-        answers = estimator.ask_experts(X)
-        silent = [name for name, missing in zip(names, is_missing(answers).T) if missing.all()]
-    if silent:
-        raise ExpertPredictionsMissingError(
-            f"The experts {silent} have no answer on these rows: they can't be asked, and "
-            "expert_predictions brought none. Pass expert_predictions=, or use experts that can "
-            "be asked (ColumnExpert, IndexExpert, a callable). Where there is no expert at all, "
-            "use skdefer.metrics.risk_coverage_curve."
-        )
-    return answers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skdefer.displays._base import Display, in_percent
+from skdefer.displays._base import Display, in_percent, numbered
 from skdefer.experts import ExpertProfile
 from skdefer.utils._validation import check_answers
 
@@ -175,7 +175,8 @@ class ExpertProfileDisplay(Display):
         if not profiles:
             raise ValueError("profiles is empty; expected one fitted ExpertProfile at least.")
         if expert_names is None:
-            expert_names = [p.name or f"expert_{j + 1}" for j, p in enumerate(profiles)]
+            unnamed = numbered(len(profiles))
+            expert_names = [p.name or name for p, name in zip(profiles, unnamed, strict=True)]
         if len(expert_names) != len(profiles):
             raise ValueError(
                 f"expert_names are {list(expert_names)}, but there are {len(profiles)} profiles. "
@@ -315,9 +316,7 @@ class ExpertProfileDisplay(Display):
         return self
 
     def _names(self) -> list[str]:
-        if self.expert_names is not None:
-            return list(self.expert_names)
-        return [f"expert_{j + 1}" for j in range(len(self.mean))]
+        return list(self.expert_names or numbered(len(self.mean)))
 
     def frame(self) -> pandas.DataFrame:
         """Give back the data of the figure.

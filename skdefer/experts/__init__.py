@@ -9,6 +9,7 @@ from skdefer.experts._base import (
 )
 from skdefer.experts._profile import ExpertProfile
 from skdefer.experts._recorded import ColumnExpert, IndexExpert
+from skdefer.experts._simulated import SimulatedExpert, simulate_expert_predictions
 
 __all__ = [
     "CallableExpert",
@@ -18,5 +19,7 @@ __all__ = [
     "ExpertProfile",
     "IndexExpert",
     "RecordedExpert",
+    "SimulatedExpert",
     "as_expert",
+    "simulate_expert_predictions",
 ]

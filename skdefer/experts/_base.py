@@ -202,6 +202,7 @@ class RecordedExpert(Expert):
     """
 
     can_answer = False
+    recorded = True
 
     def __init__(self, profile: ExpertProfile | None = None, **kwargs: Any):
         super().__init__(**kwargs)

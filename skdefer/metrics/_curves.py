@@ -93,11 +93,10 @@ def deferral_curve(
     rows, score, weight = _check(y_true, y_pred, expert_predictions, deferral_score, sample_weight)
     ranked = _rank(rows, score, weight)
     rate, system = _system_curve(ranked)
-    spread, sums = ranked.ranking.spread, ranked.ranking.sums
-    right, answered = spread(sums(ranked.expert)), spread(sums(ranked.answered))
+    right, answered = ranked.ranking.sums(ranked.expert), ranked.ranking.sums(ranked.answered)
     experts = np.full_like(right, np.nan)
     np.divide(right, answered, out=experts, where=answered > 0)
-    return spread(rate), spread(system), experts
+    return rate, system, experts
 
 
 def aursac_score(
@@ -349,7 +348,7 @@ def _rank(rows: Rows, score: np.ndarray, weight: np.ndarray | None) -> _Ranked:
 
 
 def _system_curve(ranked: _Ranked) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the rows deferred and accuracy of the system at each knot of the ranking."""
+    """Share of the rows deferred and accuracy of the system, after 0, 1, ... n rows."""
     rate = ranked.ranking.counts()
     total = rate[-1]
     system = ranked.ranking.sums(ranked.expert - ranked.answered * ranked.model)

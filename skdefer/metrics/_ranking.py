@@ -9,8 +9,7 @@ class Ranking:
     """The order in which rows are taken, and sums over the rows taken so far.
 
     Tied rows are taken in random order, and every sum is its expectation, which is
-    straight inside the block. So the order of the input never matters, and a sum is known
-    by its values at the knots, the borders of the blocks.
+    straight inside the block of tied rows. So the order of the input never matters.
 
     Parameters
     ----------
@@ -43,32 +42,41 @@ class Ranking:
         if descending:
             self.entry, new = self.entry[::-1], new[::-1]
         self.weight = None if weight is None else weight[self.entry]
-        # The number of rows taken at each knot; None if no rows are tied: 0..n.
-        self.knots = None
-        if not new.all():
-            self.knots = np.concatenate([[0], np.flatnonzero(new) + 1, [self.n_rows]])
+        # The points inside blocks of tied rows; most often there are few, or none.
+        self.inside = np.flatnonzero(~new) + 1
+        first = np.flatnonzero(np.diff(self.inside, prepend=-1) > 1)
+        self.block_start = self.inside[first] - 1
+        self.n_inside = np.diff(first, append=len(self.inside))  # of each block
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Weighted sum, up to each knot, of values per row, or per kind if kinds were given."""
+        """Weighted sum over the first i rows, i = 0..n.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,), or (n_kinds,) if kinds were given
+            What each row, or each row of a kind, counts.
+
+        Returns
+        -------
+        sums : ndarray of float64, of shape (n + 1,)
+        """
         ranked = values[self.entry]
         if self.weight is not None:
             ranked = ranked * self.weight
         sums = np.zeros(self.n_rows + 1)
         np.cumsum(ranked, out=sums[1:])
-        return sums if self.knots is None else sums[self.knots]
+        if len(self.inside):
+            low = sums[self.block_start]
+            step = (sums[self.block_start + self.n_inside + 1] - low) / (self.n_inside + 1)
+            low, step, start = (np.repeat(v, self.n_inside) for v in (low, step, self.block_start))
+            sums[self.inside] = low + step * (self.inside - start)
+        return sums
 
     def counts(self) -> np.ndarray:
-        """Weight of the rows up to each knot."""
-        if self.weight is not None:
-            return self.sums(np.ones(self.n_rows))
-        knots = np.arange(self.n_rows + 1) if self.knots is None else self.knots
-        return knots.astype(np.float64)
-
-    def spread(self, sums: np.ndarray) -> np.ndarray:
-        """From the knots to all n + 1 points, that is after 0, 1, ... n rows."""
-        if self.knots is None:
-            return sums
-        return np.interp(np.arange(self.n_rows + 1), self.knots, sums)
+        """Weight of the first i rows, i = 0..n."""
+        if self.weight is None:
+            return np.arange(self.n_rows + 1, dtype=np.float64)
+        return self.sums(np.ones(self.n_rows))
 
 
 def _merge_kinds(score: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -70,9 +70,9 @@ def risk_coverage_curve(
         wrong = np.array([False, True])  # of each kind
     else:
         ranking = Ranking(best, weight=weight, descending=False)
-    kept = ranking.spread(ranking.counts())
+    kept = ranking.counts()
     risk = np.full_like(kept, np.nan)
-    np.divide(ranking.spread(ranking.sums(wrong)), kept, out=risk, where=kept > 0)
+    np.divide(ranking.sums(wrong), kept, out=risk, where=kept > 0)
     return kept / kept[-1], risk
 
 

@@ -28,17 +28,16 @@ def uncertainty_signals(proba: np.ndarray) -> np.ndarray:
         maximum; with more than two classes also the logits of the second and the third.
     """
     n_classes = proba.shape[1]
-    n_top = min(n_classes, 3)
-    if n_classes > n_top:
-        top = np.partition(proba, range(n_classes - n_top, n_classes), axis=1)[:, -n_top:]
-    else:
-        top = np.sort(proba, axis=1)
-    top = top[:, ::-1]
-    entropy = -xlogy(proba, proba).sum(axis=1) / np.log(max(n_classes, 2))
-    signals = [safe_logit(top[:, 0]), top[:, 0] - top[:, min(1, n_top - 1)], entropy]
-    if n_top == 3:
-        signals += [safe_logit(top[:, 1]), safe_logit(top[:, 2])]
-    return np.column_stack(signals)
+    if n_classes == 2:  # column by column: reducing along short rows is slow
+        high, low = np.maximum(*proba.T), np.minimum(*proba.T)
+        entropy = -(xlogy(high, high) + xlogy(low, low)) / np.log(2.0)
+        return np.column_stack([safe_logit(high), high - low, entropy])
+    top = np.partition(proba, range(n_classes - 3, n_classes), axis=1)[:, -3:]
+    third, second, first = top.T
+    entropy = -xlogy(proba, proba).sum(axis=1) / np.log(n_classes)
+    return np.column_stack(
+        [safe_logit(first), first - second, entropy, safe_logit(second), safe_logit(third)]
+    )
 
 
 class Correction:
@@ -81,19 +80,17 @@ class Correction:
         self.center_ = weight @ features / total
         self.scale_ = np.sqrt(weight @ np.square(features - self.center_) / total)
         self.scale_[self.scale_ < 1e-9] = 1.0
-        self.coef_ = _newton(self._design(features), safe_logit(prior), good, weight, self.ridge)
+        design = np.column_stack([np.ones(len(features)), (features - self.center_) / self.scale_])
+        self.coef_ = _newton(design, safe_logit(prior), good, weight, self.ridge)
         return self
 
     def predict(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """P(good) of each row."""
-        return expit(safe_logit(prior) + self._design(features) @ self.coef_)
-
-    def _design(self, features: np.ndarray) -> np.ndarray:
-        design = np.empty((len(features), features.shape[1] + 1))
-        design[:, 0] = 1.0
-        np.subtract(features, self.center_, out=design[:, 1:])
-        design[:, 1:] /= self.scale_
-        return design
+        slope = self.coef_[1:] / self.scale_
+        eta = features @ slope
+        eta += self.coef_[0] - self.center_ @ slope
+        eta += safe_logit(prior)
+        return expit(eta, out=eta)
 
 
 def _newton(

@@ -25,7 +25,7 @@ def count_rows(X: Any) -> int:
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Take rows by position or mask; the container stays what it was."""
+    """Take rows by position or mask; the container stays what it was, if sparse then CSR."""
     if X is None:
         return None
     rows = np.asarray(rows)

@@ -58,7 +58,7 @@ def make(cls, **facts):
         if p.default is p.empty and p.kind is not p.VAR_KEYWORD
     ]
     expert = cls(**{name: ARGUMENTS[name] for name in required}, **facts)
-    return expert.fit(X[["age"]], Y) if hasattr(expert, "fit") else expert
+    return expert.fit(X, Y) if hasattr(expert, "fit") else expert
 
 
 def answers_of(expert, rows, store=None):

@@ -10,7 +10,7 @@ import pytest
 from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts import CallableExpert, ColumnExpert, ExpertProfile
 from skdefer.experts._base import AbsentExpert, RecordedExpert
-from skdefer.experts._panel import encode_checked, make_panel, visible
+from skdefer.experts._panel import encode_checked, find_profiles, make_panel, visible
 
 
 def rule(X):
@@ -142,3 +142,42 @@ def test_a_scaled_column_is_refused():
 def test_silence_is_not_refused():
     answers = np.full((3, 1), None)
     assert encode_checked(answers, CLASSES, ["a"], fate="vanish").tolist() == [[-1]] * 3
+
+
+# -- what is known of new experts ---------------------------------------------------
+
+RECORD = (["cat", "dog", "cat"], ["cat", "dog", "dog"])
+
+
+def test_profiles_of_a_new_panel():
+    own = ExpertProfile(name="own", classes=["cat", "dog"]).fit(*RECORD)
+    met = ExpertProfile(classes=["cat", "dog"]).fit([], [])
+    panel = make_panel([own, ("met", rule)], None, 0)
+    found = find_profiles(panel, None, {"met": met, "own": met}, CLASSES)
+    assert found[0] is own, "an expert's own profile comes first"
+    assert found[1] is met
+
+
+def test_profiles_may_be_given_or_be_a_context():
+    panel = make_panel([rule, rule], None, 0)
+    narrow = ExpertProfile().fit(["cat"], ["cat"])
+    found = find_profiles(panel, [narrow, RECORD], {}, CLASSES)
+    assert [p.classes_.tolist() for p in found] == [["cat", "dog"]] * 2
+    assert found[1].name == "expert_2"
+    np.testing.assert_allclose(found[1].mean_, [2 / 3, 2 / 4])
+    with_rows = find_profiles(panel, [narrow, (*RECORD, np.eye(3))], {}, CLASSES)
+    np.testing.assert_allclose(with_rows[1].mean_, found[1].mean_)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "Nothing is known of the expert 'expert_1'. Pass profiles="),
+        ([], "0 profiles for 1 experts"),
+        ([RECORD[0]], "The profile of expert 'expert_1' is a list; expected a fitted"),
+        ([None], "Nothing is known of the expert 'expert_1'"),
+    ],
+)
+def test_experts_of_whom_nothing_is_known_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        find_profiles(make_panel(rule, None, 0), given, {}, CLASSES)

@@ -235,7 +235,7 @@ def test_other_experts_are_served_or_refused(cls):
     before = losses(rejector)
     other = rejector.with_profiles([stranger, rejector.profiles_[0]])
     assert type(other) is cls
-    assert [p.name for p in other.profiles_][0] == "new"
+    assert other.profiles_[0].name == "new"
     served = losses(other)
     assert served.shape == (N, 3)
     np.testing.assert_allclose(served[:, 0], before[:, 0])

@@ -22,9 +22,9 @@ def world(seed, n_points=40, n_experts=2):
     return random_rows(rng, (n_points, K)), random_rows(rng, (n_experts, K, K))
 
 
-def teach(rejector, confusion, *, error_cost=None, strength=1e9, labels=np.arange(K)):
+def teach(rejector, confusion, *, error_cost=None, strength=1e9, labels=(0, 1, 2)):
     """Fit on a record in which answers have exactly the frequencies of the world."""
-    n_experts = len(confusion)
+    n_experts, labels = len(confusion), np.asarray(labels)
     truth, said = np.divmod(np.arange(K * K), K)
     rows = np.tile(truth, n_experts)
     answers = np.full((len(rows), n_experts), None, dtype=object)
