@@ -143,9 +143,11 @@ def study(case, seeds):
                 per_row[m].append(answered(model, answers, route[m]) == y)
                 areas[m].append(aursac_score(y, model, table_of_answers, score[m]))
                 rates[m].append((route[m] > 0).mean())
-            gain = np.column_stack(
-                [(answered(model, answers, np.full(len(y), j + 1)) == y) * 1.0 for j in range(answers.shape[1])]
-            ) - (model == y)[:, None]
+            alone = [
+                answered(model, answers, np.full(len(y), j + 1)) == y
+                for j in range(answers.shape[1])
+            ]
+            gain = np.column_stack(alone).astype(float) - (model == y)[:, None]
             areas["oracle"].append(aursac_score(y, model, table_of_answers, gain))
             runs.append((model, score))
     mean = {m: np.mean(v, axis=0) for m, v in per_row.items()}
@@ -154,9 +156,11 @@ def study(case, seeds):
 
     def area_gap(rows):
         model, score = runs[0]
-        return aursac_score(y[rows], model[rows], table_of_answers[rows], score["default"][rows]) - (
-            aursac_score(y[rows], model[rows], table_of_answers[rows], score["confidence"][rows])
-        )
+        areas = [
+            aursac_score(y[rows], model[rows], table_of_answers[rows], score[m][rows])
+            for m in ("default", "confidence")
+        ]
+        return areas[0] - areas[1]
 
     result = {
         "set": name,
@@ -164,7 +168,9 @@ def study(case, seeds):
         "experts": list(answers.columns),
         "n_rows": len(y),
         "accuracy": {m: float(v.mean()) for m, v in mean.items()},
-        "spread_over_seeds": {m: float(np.std(np.mean(v, axis=1), ddof=1)) for m, v in per_row.items()},
+        "spread_over_seeds": {
+            m: float(np.std(np.mean(v, axis=1), ddof=1)) for m, v in per_row.items()
+        },
         "deferral_rate": {m: float(np.mean(v)) for m, v in rates.items()},
         "rival": rival,
         "gain_over_rival": float((mean["default"] - mean[rival]).mean()),
@@ -189,7 +195,8 @@ def row(r):
         "profile": f"{a['profile']:.3f}",
         "default": f"{a['default']:.3f}",
         "handed over": f"{r['deferral_rate']['default']:.0%}",
-        "default - better of model and best expert": f"{r['gain_over_rival']:+.4f} ± {r['gain_error']:.4f}",
+        "default - better of model and best expert": f"{r['gain_over_rival']:+.4f} ± "
+        f"{r['gain_error']:.4f}",
         "AURSAC confidence": f"{s['confidence']:.4f}",
         "profile ": f"{s['profile']:.4f}",
         "default ": f"{s['default']:.4f}",

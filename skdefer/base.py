@@ -26,7 +26,7 @@ from skdefer.experts._panel import (
 )
 from skdefer.experts._profile import ExpertProfile
 from skdefer.policies._explanation import explain_routes
-from skdefer.utils._rows import count_rows
+from skdefer.utils._rows import check_rows
 from skdefer.utils._signature import keywords_only
 
 
@@ -44,12 +44,10 @@ class _Weighed:
 class DeferralMixin(ClassifierMixin):
     """The methods that every deferral estimator shares.
 
-    A subclass fits ``classes_``, ``experts_``, ``profiles_``, ``policy_``, ``routes_`` and
-    ``error_cost_`` (a matrix, or None), and writes ``_model_proba(X)``, the class
-    probabilities, ``_route_losses(proba, X)``, the expected loss of each route, and
-    ``_uncertainty(proba, X)``. It has the parameters ``experts``, ``cost``,
-    ``error_cost``, ``on_missing`` and ``memory``. X comes without the columns that only
-    their experts may see.
+    A subclass fits ``classes_``, ``profiles_``, ``policy_`` and ``error_cost_`` (a matrix, or
+    None), calls ``_set_panel``, and writes ``_model_proba(X)``, ``_route_losses(proba, X)`` and
+    ``_uncertainty(proba, X)``. It has the parameters ``experts``, ``cost``, ``error_cost``,
+    ``on_missing`` and ``memory``. X comes without columns that only their experts may see.
     """
 
     # Set on the class, so that no user has to call set_*_request for them.
@@ -57,8 +55,10 @@ class DeferralMixin(ClassifierMixin):
     __metadata_request__predict = {"expert_predictions": True, "return_route": UNUSED}
     __metadata_request__score = {"expert_predictions": True}
 
-    #: Whether scores are in units of the cost, so that costs can be subtracted.
-    score_is_calibrated: bool = True
+    @property
+    def score_is_calibrated(self) -> bool:
+        """Whether scores are in units of the cost, so that costs can be subtracted."""
+        return True
 
     def __sklearn_clone__(self):
         # Experts are the world, not parameters: a copy would split their locks and
@@ -108,7 +108,7 @@ class DeferralMixin(ClassifierMixin):
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        self._check_rows(X)
+        check_rows(X)
         return self._model_proba(visible(X, self._panel))
 
     # -- who should answer ----------------------------------------------------------
@@ -209,7 +209,7 @@ class DeferralMixin(ClassifierMixin):
             If an expert fails; this error and the one before carry the answers at hand.
         """
         check_is_fitted(self)
-        n_rows = self._check_rows(X)
+        n_rows = check_rows(X)
         on_missing = "model" if self._rejects_only else self.on_missing
         codes = answers_at_hand(
             self._panel, n_rows, expert_predictions, self.classes_, on_missing=on_missing
@@ -271,7 +271,7 @@ class DeferralMixin(ClassifierMixin):
             ``classes_`` are left as they are.
         """
         check_is_fitted(self)
-        n_rows = self._check_rows(X)
+        n_rows = check_rows(X)
         mask = np.ones((n_rows, self.n_experts_), dtype=bool)
         if where is not None:
             where = np.asarray(where, dtype=bool)
@@ -362,10 +362,8 @@ class DeferralMixin(ClassifierMixin):
         return other
 
     def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
-        raise ValueError(
-            f"{type(self).__name__} has learned its experts one by one and can't serve others. "
-            "Fit it again with their answers."
-        )
+        name = type(self).__name__
+        raise ValueError(f"{name} can't serve other experts. Fit it again with their answers.")
 
     # -- inside ---------------------------------------------------------------------
 
@@ -385,17 +383,9 @@ class DeferralMixin(ClassifierMixin):
     def _store(self):
         return open_store(check_memory(self.memory))
 
-    def _check_rows(self, X: Any) -> int:
-        n_rows = count_rows(X)
-        if n_rows == 0:
-            raise ValueError(
-                "X has 0 rows; expected at least one. Look for a filter that leaves none."
-            )
-        return n_rows
-
     def _weigh(self, X: Any) -> _Weighed:
         check_is_fitted(self)
-        n_rows = self._check_rows(X)
+        n_rows = check_rows(X)
         X = visible(X, self._panel)
         proba = self._model_proba(X)
         loss = self._route_losses(proba, X) * self._error_unit()

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from skdefer.cli._labels import as_text
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +27,7 @@ _ID_NAME = re.compile(r"(^|[\W_])(id|idx|index|uuid|guid|key|no|nr|number)$|^unn
 _FEW_ROWS = 20  # of fewer, different values in every row say nothing
 _MOST_LEVELS = 50
 _MISSING = "(missing)"
-_TEXT_AXES = 50
+_WORDS_OF_TREES = 300
 
 
 @dataclass
@@ -96,6 +97,11 @@ def choose_features(
                 )
         else:
             features.categorical.append(name)
+            if np.isin(column.dropna().map(as_text), target).all():
+                features.remarks.append(
+                    f"The column {name!r} holds labels of the target. If these are another "
+                    f"expert's answers, pass --expert or --drop {name}."
+                )
     return features
 
 
@@ -203,11 +209,10 @@ def automatic_model(features: Features, kind: str, seed: int) -> Pipeline:
         SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=True),
         StandardScaler(),
     )
-    categories = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=_MOST_LEVELS, sparse_output=linear
+    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MOST_LEVELS)
+    texts = TfidfVectorizer(
+        sublinear_tf=True, ngram_range=(1, 2), max_features=50_000 if linear else _WORDS_OF_TREES
     )
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000)
-    texts = words if linear else make_pipeline(words, TruncatedSVD(_TEXT_AXES, random_state=seed))
     parts: list[tuple[str, Any, Any]] = []
     if features.numeric:
         parts.append(("numbers", numbers if linear else "passthrough", features.numeric))
@@ -219,4 +224,6 @@ def automatic_model(features: Features, kind: str, seed: int) -> Pipeline:
         if linear
         else HistGradientBoostingClassifier(random_state=seed)
     )
-    return make_pipeline(ColumnTransformer(parts), classifier)
+    # Trees read dense arrays only.
+    columns = ColumnTransformer(parts, sparse_threshold=0.3 if linear else 0)
+    return make_pipeline(columns, classifier)

@@ -19,8 +19,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_memory, column_or_1d
+from sklearn.utils.validation import check_memory
 
 from skdefer.base import DeferralMixin
 from skdefer.costs import least_cost_answer, resolve_cost, resolve_error_cost
@@ -37,9 +36,9 @@ from skdefer.experts._panel import encode_checked, make_panel, visible
 from skdefer.experts._profile import ExpertProfile
 from skdefer.policies import CostPolicy
 from skdefer.rejectors import ConfidenceRejector, LearnedRejector
-from skdefer.utils._rows import take_rows
+from skdefer.utils._rows import check_rows, take_rows
 from skdefer.utils._signature import keywords_only
-from skdefer.utils._validation import check_answers, check_weights, encode_answers, is_missing
+from skdefer.utils._validation import check_answers, check_target, check_weights, encode_answers
 
 _ROWS_COMPARED = 1000  # rows on which the estimator's own predict is held against its probabilities
 
@@ -47,10 +46,9 @@ _ROWS_COMPARED = 1000  # rows on which the estimator's own predict is held again
 class DeferralClassifier(DeferralMixin, BaseEstimator):
     """A classifier that hands rows over to experts, wherever that is worth their price.
 
-    Any probabilistic classifier answers most rows; the others go to whoever is expected
-    to lose less on them, price included: a clinician, a review desk, another model.
-    ``predict`` gives the answers of the whole system, so that ordinary scorers,
-    ``cross_validate`` and ``GridSearchCV`` measure what is deployed.
+    Any probabilistic classifier answers most rows; the others go to whoever is expected to
+    lose less on them, price included. ``predict`` is the whole system, so that ordinary
+    scorers, ``cross_validate`` and ``GridSearchCV`` measure what is deployed.
 
     Parameters
     ----------
@@ -90,7 +88,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         Seed of the rejector, unless it has its own, and of the choice of rows that an
         expert with ``max_queries`` is asked for.
     verbose : int, default=0
-        Verbosity of the out-of-fold pass.
+        Of the out-of-fold pass.
 
     Attributes
     ----------
@@ -126,13 +124,12 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
     >>> X = rng.normal(size=(600, 2))
     >>> y = (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # not linear
     >>> desk = lambda X: (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # but known to the desk
-    >>> clf = DeferralClassifier(LogisticRegression(), [("desk", desk)], cost=0.1)
+    >>> clf = DeferralClassifier(LogisticRegression(), [("desk", desk)], cost=0.2)
     >>> clf = clf.fit(X[:400], y[:400])
     >>> bool(clf.score(X[400:], y[400:]) > (clf.predict_model(X[400:]) == y[400:]).mean())
     True
-    >>> route = clf.predict_route(X[400:])
-    >>> clf.routes_, bool(0 < route.mean() < 0.5)
-    (['model', 'desk'], True)
+    >>> clf.routes_, clf.predict_route([[2.0, 0.0], [0.0, 0.0]])  # the model is sure of the first
+    (['model', 'desk'], array([0, 1]))
     """
 
     _parameter_constraints: dict = {
@@ -206,14 +203,13 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For labels, answers, costs or weights that don't fit; the message says what
-            came, what was expected and what to do.
+            For labels, answers, costs or weights that don't fit.
         ExpertAnswerError
             If an expert without a record fails when asked.
         """
         self._validate_params()
-        n_rows = self._check_rows(X)
-        y = _check_target(y, n_rows)
+        n_rows = check_rows(X)
+        y = check_target(y, n_rows)
         estimator = self._checked_estimator()
         weight = None if sample_weight is None else check_weights(sample_weight, n_rows)
         fit_params = self._estimator_fit_params(estimator, weight)
@@ -302,7 +298,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
 
     @property
     def score_is_calibrated(self):
-        """Whether scores are in units of the cost; the rejector's word."""
+        """Whether scores are in units of the cost, so that costs can be subtracted."""
         return getattr(getattr(self, "rejector_", None), "score_is_calibrated", True)
 
     def _inner(self):
@@ -372,7 +368,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         return rejector, policy
 
     def _warn_if_thresholded(self, X):
-        rows = take_rows(X, np.arange(min(_ROWS_COMPARED, self._check_rows(X))))
+        rows = take_rows(X, np.arange(min(_ROWS_COMPARED, check_rows(X))))
         likeliest = self.classes_[self._model_proba(rows).argmax(axis=1)]
         differs = np.asarray(self.estimator_.predict(rows)) != likeliest
         if differs.any():
@@ -405,14 +401,9 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         routing : MetadataRouter
             The routing of scikit-learn.
         """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(
-                estimator=self._inner(),
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-        )
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self._inner(), method_mapping=mapping)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -424,19 +415,3 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
 
 def _is_frozen(estimator: Any) -> bool:
     return isinstance(estimator, FrozenEstimator)
-
-
-def _check_target(y: Any, n_rows: int) -> np.ndarray:
-    if y is None:
-        raise ValueError("fit requires y to be passed, but the target y is None.")
-    y = column_or_1d(y, warn=True)
-    if len(y) != n_rows:
-        raise ValueError(f"y has {len(y)} labels, but X has {n_rows} rows; pass one label per row.")
-    missing = is_missing(y)
-    if missing.any():
-        raise ValueError(
-            f"y is missing (NaN or None) on {int(missing.sum())} of {n_rows} rows; expected a "
-            "label on each. Leave those rows out."
-        )
-    check_classification_targets(y)
-    return y

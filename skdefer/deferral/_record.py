@@ -58,7 +58,7 @@ def buy_answers(
     ExpertAnswerError
         If an expert fails; it carries the answers at hand.
     """
-    has_record = ~is_missing(answers).all(axis=0)
+    has_record = np.logical_not(is_missing(answers)).any(axis=0)
     known = [e.can_answer or e.profile is not None for e in panel.values()]
     if not has_record.any() and not any(known):
         raise ValueError(

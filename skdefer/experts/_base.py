@@ -36,6 +36,15 @@ class Expert:
         The most rows the expert may get in one batch. None: no limit.
     max_queries : int, default=None
         The most rows that ``fit`` may ask the expert for. None: no limit.
+
+    Examples
+    --------
+    >>> from skdefer.experts import Expert
+    >>> class Oracle(Expert):
+    ...     def answers(self, X, explanation=None):
+    ...         return ["yes"] * len(X)
+    >>> Oracle(name="oracle", version="1", cost=0.1).answers([[0.0], [1.0]])
+    ['yes', 'yes']
     """
 
     #: False for an expert that is known only by a record or a profile.
@@ -199,6 +208,13 @@ class RecordedExpert(Expert):
         How often the expert is right on each class; built from the record if None.
     name, cost, capacity
         As in :class:`Expert`.
+
+    Examples
+    --------
+    >>> from skdefer.experts import ExpertProfile, RecordedExpert
+    >>> profile = ExpertProfile(prior_accuracy=0.9, classes=["ill", "well"])
+    >>> RecordedExpert(profile, name="dr. b").can_answer
+    False
     """
 
     can_answer = False
@@ -209,7 +225,7 @@ class RecordedExpert(Expert):
         self.profile = profile
 
     def answers(self, X: Any, explanation: Any = None) -> np.ndarray:
-        """Give no answer to any row."""
+        """Give no answer to any row; see :meth:`Expert.answers`."""
         return np.full(count_rows(X), None, dtype=object)
 
 

@@ -96,8 +96,8 @@ class BaseRejector(BaseEstimator):
         else:
             answers = check_answers(expert_predictions, len(proba))[0]
         self.profiles_ = self._build_profiles(answers, y, weight, profiles)
-        self.class_weight_ = np.bincount(truth, weight, minlength=len(self.classes_))
-        self.class_weight_ /= max(self.class_weight_.sum(), np.finfo(float).tiny)
+        counts = np.bincount(truth, weight, minlength=len(self.classes_))
+        self.class_weight_ = counts / max(counts.sum(), np.finfo(float).tiny)
         self._fit(proba, truth, encode_answers(answers, self.classes_), X, weight)
         return self
 

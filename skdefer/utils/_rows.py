@@ -24,6 +24,14 @@ def count_rows(X: Any) -> int:
     return int(_num_samples(X))
 
 
+def check_rows(X: Any) -> int:
+    """Count the rows; an error if there is none."""
+    n_rows = count_rows(X)
+    if n_rows == 0:
+        raise ValueError("X has 0 rows; expected at least one. Look for a filter that leaves none.")
+    return n_rows
+
+
 def take_rows(X: Any, rows: np.ndarray) -> Any:
     """Take rows by position or mask; the container stays what it was, if sparse then CSR."""
     if X is None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
 
 MISSING = -1
 OUT_OF_LABELS = -2
@@ -218,3 +220,38 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
             "Remove those rows, or give them the weight 0."
         )
     return weights
+
+
+def check_target(y: Any, n_rows: int) -> np.ndarray:
+    """Bring the truth to an array of class labels of shape (n_rows,), none missing.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        The labels.
+    n_rows : int
+        The number of rows that they must match.
+
+    Returns
+    -------
+    y : ndarray of shape (n_rows,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        For a wrong length, missing labels, or a continuous target.
+    """
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None.")
+    y = column_or_1d(y, warn=True)
+    if len(y) != n_rows:
+        raise ValueError(f"y has {len(y)} labels, but X has {n_rows} rows; pass one label per row.")
+    missing = is_missing(y)
+    if missing.any():
+        raise ValueError(
+            f"y is missing (NaN or None) on {int(missing.sum())} of {n_rows} rows; expected a "
+            "label on each. Leave those rows out."
+        )
+    check_classification_targets(y)
+    return y

@@ -51,7 +51,8 @@ def evaluate(tmp_path, monkeypatch, capsys):
         elif file.endswith(".parquet"):
             frame.to_parquet(file)
         names = [part for expert in experts for part in ("--expert", expert)]
-        code = main(["evaluate", file, "--target", target, *names, *options])
+        few = () if "--cv" in options else ("--cv", "2")
+        code = main(["evaluate", file, "--target", target, *names, *few, *options])
         return code, *capsys.readouterr()
 
     return run

@@ -458,7 +458,7 @@ def test_some_answers_outside_the_classes():
     odd[:] = "owl"
     odd[0] = "cat"
     with pytest.warns(OutOfLabelsWarning, match="missing answers"):
-        labels, route = clf.predict(X, expert_predictions=odd, return_route=True)
+        _, route = clf.predict(X, expert_predictions=odd, return_route=True)
     assert not route[1:].any()
 
 

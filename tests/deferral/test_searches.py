@@ -150,7 +150,8 @@ def test_cross_val_predict_gives_the_systems_answers():
 @pytest.mark.parametrize("scoring", ["accuracy", "f1_macro", None])
 def test_recorded_answers_give_nan_for_every_candidate(scoring):
     search = GridSearchCV(DeferralClassifier(cv=3), COSTS, scoring=scoring, cv=3)
-    with pytest.warns(UserWarning) as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         search.fit(X, Y, expert_predictions=RECORD)
     assert np.isnan(search.cv_results_["mean_test_score"]).all()
     assert any("ColumnExpert" in str(w.message) for w in caught)

@@ -100,7 +100,7 @@ def test_confusion_is_a_dirichlet_mean(prior, a0, b0):
     profile = ExpertProfile(**prior).fit(answers, Y)
     expected = np.empty((3, 3))
     for k, label in enumerate(LABELS):
-        said = answers[np.flatnonzero(Y == label)]
+        said = answers[np.flatnonzero(np.equal(Y, label))]
         prior_row = [a0[k] if a == k else b0[k] / 2 for a in range(3)]
         counts = [(said == a).sum() + (a != label) * (said == "owl").sum() / 2 for a in LABELS]
         expected[k] = np.add(prior_row, counts) / np.add(prior_row, counts).sum()

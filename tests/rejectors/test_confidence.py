@@ -58,7 +58,7 @@ def test_an_expert_has_one_number(matrix, weight):
         for k in range(3):
             # Posterior mean of P(answer | class): a uniform prior of the accuracy, what is left
             # shared by the other classes.
-            rows = np.flatnonzero(Y == k)
+            rows = np.flatnonzero(np.equal(Y, k))
             said = np.bincount(ANSWERS[rows, j], w[rows], minlength=3)
             row = said + np.where(np.arange(3) == k, 1.0, 0.5)
             expected += w[rows].sum() / w.sum() * (row / row.sum()) @ cost[k]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skdefer.utils._rows import count_rows, drop_columns, row_keys, take_rows
+from skdefer.utils._rows import check_rows, count_rows, drop_columns, row_keys, take_rows
 
 QUICK = settings(deadline=None, max_examples=40)
 
@@ -277,6 +277,13 @@ def test_rows_are_taken_by_mask(X):
     mask = np.array([True, False, False, True])
     by_mask, by_position = take_rows(X, mask), take_rows(X, np.array([0, 3]))
     assert as_list(row_keys(by_mask)) == as_list(row_keys(by_position))
+
+
+@pytest.mark.parametrize("X", CONTAINERS, ids=lambda X: f"{type(X).__module__}.{type(X).__name__}")
+def test_a_batch_has_rows(X):
+    assert check_rows(X) == 4
+    with pytest.raises(ValueError, match="X has 0 rows; expected at least one. Look for a filter"):
+        check_rows(take_rows(X, np.zeros(4, dtype=bool)))
 
 
 def test_no_container_has_no_rows_to_take():

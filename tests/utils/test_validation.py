@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
 
 from skdefer.utils._validation import (
     MISSING,
     OUT_OF_LABELS,
     check_answers,
+    check_target,
     check_weights,
     decode_answers,
     encode_answers,
@@ -242,3 +244,32 @@ def test_weights():
 def test_bad_weights_are_refused(weight):
     with pytest.raises(ValueError, match="sample_weight has .*; expected"):
         check_weights(weight, 2)
+
+
+# -- the truth ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("y", [[0, 1, 1], ["a", "b", "a"], pd.Series([True, False, True])])
+def test_targets_are_labels(y):
+    np.testing.assert_array_equal(check_target(y, 3), np.asarray(y))
+
+
+def test_a_target_in_a_column_is_warned_of():
+    with pytest.warns(DataConversionWarning):
+        assert check_target(np.array([[0], [1]]), 2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y to be passed"),
+        ([0, 1], "y has 2 labels, but X has 3 rows; pass one label per row"),
+        ([0, np.nan, 1], r"y is missing .* on 1 of 3 rows; expected a label on each. Leave"),
+        (np.array(["a", None, "b"], dtype=object), "y is missing"),
+        ([0.1, 0.2, 0.3], "Unknown label type"),
+        ([[0, 1]] * 3, "1d array"),
+    ],
+)
+def test_bad_targets_are_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        check_target(y, 3)
