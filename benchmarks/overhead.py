@@ -80,7 +80,7 @@ def estimators(n_rows, n_features, repeats):
 def fallback(n_rows, n_features, repeats):
     """The nearest job of scikit-fallback: reject by confidence at a threshold."""
     try:
-        from skfb.estimators import ThresholdFallbackClassifierCV
+        from skfb.estimators import RateFallbackClassifierCV
     except ImportError:
         print("scikit-fallback is not installed (pip install scikit-fallback==0.2.*): left out")
         return
@@ -88,7 +88,7 @@ def fallback(n_rows, n_features, repeats):
     estimator = LogisticRegression(max_iter=200)
 
     def theirs():
-        return ThresholdFallbackClassifierCV(estimator, cv=CV, fallback_rates=(0.1,)).fit(X, y)
+        return RateFallbackClassifierCV(estimator, cv=CV, fallback_rate=0.1).fit(X, y)
 
     def ours():
         from skdefer.policies import BudgetPolicy

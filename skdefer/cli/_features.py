@@ -97,7 +97,7 @@ def choose_features(
                 )
         else:
             features.categorical.append(name)
-            if np.isin(column.dropna().map(as_text), target).all():
+            if np.isin(column.dropna().astype(object).map(as_text), target).all():
                 features.remarks.append(
                     f"The column {name!r} holds labels of the target. If these are another "
                     f"expert's answers, pass --expert or --drop {name}."

@@ -17,7 +17,7 @@ from skdefer.utils._optional import import_optional
 if TYPE_CHECKING:
     import pandas
 
-_WIDEST_NAME = 30
+_WIDEST_NAME = 26
 REPORT_FORMATS = (".csv", ".json")
 
 

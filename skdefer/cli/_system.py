@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -170,38 +170,34 @@ def make_folds(
     UsageError
         If there are too few rows, or groups, of some class.
     """
-    _check_enough(y, groups, n_splits)
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    splits = kind(n_splits, shuffle=True, random_state=seed).split(X, y, groups)
-    folds = [Fold(X, y, groups, answers, train, test) for train, test in splits]
-    for fold in folds:
-        lacking = np.setdiff1d(y, y[fold.train]).tolist()
-        if lacking:
-            raise UsageError(
-                f"A fold has no row of the classes {lacking} to learn from: they stand in too few "
-                "groups. Pass fewer folds (--cv), or leave those classes out."
-            )
-    return folds
-
-
-def _check_enough(y: np.ndarray, groups: np.ndarray | None, n_splits: int) -> None:
-    for label, count, what in _least_counts(y, groups):
+    what = "rows" if groups is None else "groups"
+    for label, count in _counts(y, groups).items():
         if count < n_splits:
             raise UsageError(
                 f"The class {label!r} has {count} {what}, too few for {n_splits} folds. Pass fewer "
                 "folds (--cv), or leave the class out."
             )
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splits = kind(n_splits, shuffle=True, random_state=seed).split(X, y, groups)
+    folds = [Fold(X, y, groups, answers, train, test) for train, test in splits]
+    for fold in folds:
+        left = _counts(y[fold.train], fold.train_groups)
+        for label in np.unique(y).tolist():
+            if left.get(label, 0) < 2:  # fitting splits these rows once more
+                raise UsageError(
+                    f"The class {label!r} stands in too few {what}: of one fold, less than 2 are "
+                    "left to learn from. Pass other folds (--cv, --seed), or leave the class out."
+                )
+    return folds
 
 
-def _least_counts(y: np.ndarray, groups: np.ndarray | None) -> Iterator[tuple[Any, int, str]]:
-    for label in np.unique(y).tolist():
-        if groups is None:
-            yield label, int((y == label).sum()), "rows"
-        else:
-            yield label, len(np.unique(groups[y == label])), "groups"
+def _counts(y: np.ndarray, groups: np.ndarray | None) -> dict[Any, int]:
+    """Count the rows of each class, or the groups that it stands in."""
+    rows = np.arange(len(y)) if groups is None else groups
+    return {label: len(np.unique(rows[y == label])) for label in np.unique(y).tolist()}
 
 
 def _inner_folds(fold: Fold) -> int:
     """Choose the folds within: five, or as many as the rarest class allows."""
-    rarest = min(count for _, count, _ in _least_counts(fold.y[fold.train], fold.train_groups))
+    rarest = min(_counts(fold.y[fold.train], fold.train_groups).values())
     return max(2, min(_INNER_FOLDS, rarest))

@@ -40,7 +40,7 @@ from skdefer.utils._rows import check_rows, take_rows
 from skdefer.utils._signature import keywords_only
 from skdefer.utils._validation import check_answers, check_target, check_weights, encode_answers
 
-_ROWS_COMPARED = 1000  # rows on which the estimator's own predict is held against its probabilities
+_ROWS_COMPARED = 200  # rows on which the estimator's own predict is held against its probabilities
 
 
 class DeferralClassifier(DeferralMixin, BaseEstimator):
@@ -357,6 +357,9 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         if rejector.get_params().get("random_state", self) is None:
             rejector.set_params(random_state=self.random_state)
         policy = CostPolicy() if self.policy is None else clone(self.policy)
+        for part in (rejector, policy):
+            if hasattr(part, "_validate_params"):
+                part._validate_params()  # now, not after the out-of-fold pass
         limited = [n for n, e in self._panel.items() if e.capacity is not None]
         if limited and not policy.holds_capacity:
             warnings.warn(

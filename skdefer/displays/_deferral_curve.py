@@ -15,7 +15,8 @@ from skdefer.metrics._inputs import check_rows
 if TYPE_CHECKING:
     import pandas
 
-_MOST_EXPERT_LINES = 6
+# From the end of the colour cycle, without the grey: its beginning is for systems.
+_EXPERT_COLOURS = ["C9", "C8", "C6", "C5", "C4", "C3"]
 # The experts' accuracy on fewer rows, or on a smaller share, jumps: it is not drawn.
 _FEW_ROWS, _FEW = 50, 0.05
 
@@ -355,13 +356,13 @@ class DeferralCurveDisplay(Display):
             return self._draw(height, ends, label=label, color=colour, linestyle=dashes)
 
         self.model_line_ = level(self.system_accuracy[0], "model alone", "black")
-        alone = dict(zip(self._names(), self.expert_alone_accuracy, strict=True))
-        if len(alone) > _MOST_EXPERT_LINES:
-            alone = dict([max(alone.items(), key=lambda item: item[1])])
+        labels = [f"{name} alone" for name in self._names()]
+        alone = list(zip(self.expert_alone_accuracy, labels, strict=True))
+        if len(alone) > len(_EXPERT_COLOURS):
+            best = int(np.argmax(self.expert_alone_accuracy))
+            alone = [(self.expert_alone_accuracy[best], f"best expert: {labels[best]}")]
         self.expert_alone_lines_ = [
-            # From the end of the colour cycle: its beginning is for systems.
-            level(accuracy, f"{name} alone", f"C{9 - i}", i)
-            for i, (name, accuracy) in enumerate(alone.items())
+            level(*one, colour, i) for i, (one, colour) in enumerate(zip(alone, _EXPERT_COLOURS))
         ]
 
     def _draw(self, accuracy: np.ndarray, points: np.ndarray, **style: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 
@@ -188,27 +189,37 @@ def _intervals(
     with warnings.catch_warnings():
         # Said once for all rows, if at all; not again for each resample.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
+        weighted = [m for m in metrics if m.takes_weight]
+        found = _resample_pairs(weighted, case, mixes, bootstrap) if weighted else {}
         for metric in metrics:
-            resample = _resample_pairs if metric.takes_weight else _resample_rows
-            found = [resample(metric, case, mix, bootstrap) for mix in mixes]
-            intervals[metric.name] = bootstrap.ends(np.array(found, dtype=float).T)
-    return intervals | {"cost": ends[:, 1::2]}
+            if not metric.takes_weight:
+                found[metric.name] = [
+                    [case.apply(metric, mix, counts) for mix in mixes]
+                    for counts in bootstrap.counts()
+                ]
+    intervals |= {name: bootstrap.ends(np.array(v, dtype=float)) for name, v in found.items()}
+    order = ["accuracy", *(metric.name for metric in metrics)]
+    return {name: intervals[name] for name in order} | {"cost": ends[:, 1::2]}
 
 
 def _resample_pairs(
-    metric: LabelMetric, case: Case, mix: np.ndarray, bootstrap: Bootstrap
-) -> list[float]:
-    truth, answered, weights = case.pairs(mix)
-    return [
-        metric.function(truth[w > 0], answered[w > 0], sample_weight=w[w > 0])
-        for w in bootstrap.sums(weights)
-    ]
+    metrics: list[LabelMetric], case: Case, mixes: list[np.ndarray], bootstrap: Bootstrap
+) -> dict[str, list]:
+    """Metrics that take weights, of every resample and mix: each pair of labels stands once."""
+    pairs = [case.pairs(mix) for mix in mixes]
+    sums = bootstrap.sums(sparse.hstack([weights for _, _, weights in pairs], format="csr"))
+    ends = np.cumsum([weights.shape[1] for _, _, weights in pairs])[:-1]
+    resamples = [np.split(row, ends) for row in sums]
 
+    def value(metric: LabelMetric, j: int, weight: np.ndarray) -> float:
+        truth, answered, _ = pairs[j]
+        drawn = weight > 0
+        return metric.function(truth[drawn], answered[drawn], sample_weight=weight[drawn])
 
-def _resample_rows(
-    metric: LabelMetric, case: Case, mix: np.ndarray, bootstrap: Bootstrap
-) -> list[float]:
-    return [case.apply(metric, mix, counts) for counts in bootstrap.counts()]
+    return {
+        metric.name: [[value(metric, j, w) for j, w in enumerate(parts)] for parts in resamples]
+        for metric in metrics
+    }
 
 
 def _names(rows: Rows, expert_names: Sequence[str] | None) -> list[str]:

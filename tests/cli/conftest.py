@@ -44,6 +44,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     silent = partial(Progress, delay=1e6)  # a busy machine is no reason to fail
     monkeypatch.setattr("skdefer.cli._system.Progress", silent)
+    monkeypatch.setattr("skdefer.cli._system._INNER_FOLDS", 2)
 
     def run(frame, *options, file="cases.csv", target="truth", experts=("dr a",)):
         if file.endswith(".csv"):

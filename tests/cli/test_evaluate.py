@@ -302,7 +302,8 @@ def test_a_class_in_one_group_only(evaluate):
     table = make_table(200)
     table["patient"] = [f"p{i % 40}" for i in range(200)]
     table.loc[table["patient"].isin(["p0", "p1"]), "truth"] = "rare"
-    expect_refusal(evaluate(table, "--group", "patient"), "'rare'", "2 groups")
+    expect_refusal(evaluate(table, "--group", "patient"), "'rare' stands in too few groups")
+    expect_refusal(evaluate(table, "--cv", "3", "--group", "patient"), "'rare' has 2 groups")
 
 
 def test_files_that_cannot_be_read(evaluate, table, tmp_path):

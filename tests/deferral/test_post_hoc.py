@@ -520,6 +520,13 @@ def test_bad_targets():
         DeferralClassifier().fit(X, X[:, 0])
 
 
+@pytest.mark.parametrize("budget", [-0.1, 1.5, "all"])
+def test_bad_budgets_are_refused_before_anything_is_fitted(recorder, budget):
+    with pytest.raises(ValueError, match="'budget' parameter of BudgetPolicy must be"):
+        DeferralClassifier(recorder, policy=BudgetPolicy(budget)).fit(X, Y)
+    assert not recorder.fits
+
+
 def test_an_estimator_without_probabilities():
     with pytest.raises(ValueError, match="LinearSVC, which has no predict_proba.*Calibrated"):
         DeferralClassifier(LinearSVC()).fit(X, Y)

@@ -215,6 +215,7 @@ def test_of_many_experts_the_best_is_drawn():
     display = DeferralCurveDisplay.from_predictions(*make_case(n_experts=9))
     (line,) = display.expert_alone_lines_
     assert line.get_ydata()[0] == display.expert_alone_accuracy.max()
+    assert line.get_label().startswith("best expert: expert_")
     assert sum(c.startswith("accuracy_expert") for c in display.frame()) == 9
 
 

@@ -119,6 +119,14 @@ def test_shares_that_floating_point_can_not_hold(n_rows, scope):
         assert (policy.route(column(score)) > 0).sum() == k
 
 
+@pytest.mark.parametrize("unit", [0.1, 1 / 3, 0.7, 1e-9])
+def test_shares_of_equal_weights_are_those_of_the_rows(unit):
+    score = np.arange(10.0, 0, -1)
+    for k in range(11):  # three times 0.1 is 0.30000000000000004
+        policy = fit(BudgetPolicy(k / 10), score, weight=np.full(10, unit))
+        assert policy.route(column(score)).sum() == k
+
+
 @pytest.mark.parametrize("scope", ["stream", "batch"])
 @pytest.mark.parametrize("taught", [[0.5, 0.2], [-0.5, -0.2], [np.inf, 0.0], [0.0, 0.0]])
 def test_no_budget_hands_nothing_over(taught, scope):
