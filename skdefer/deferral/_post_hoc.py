@@ -319,7 +319,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
 
     def _find_classes(self, estimator, y):
         if _is_frozen(estimator):
-            classes = np.asarray(estimator.classes_)
+            classes = np.unique(estimator.classes_)
             unknown = sorted({str(label) for label in y[encode_answers(y, classes) < 0]})
             if unknown:
                 raise ValueError(

@@ -182,8 +182,8 @@ def _intervals(
 ) -> dict[str, np.ndarray]:
     """Low and high ends (2, strategies) of each column that has an interval."""
     values = np.column_stack([case.per_row(mix) for mix in mixes] + [np.ones(len(case.weight))])
-    sums = bootstrap.sums(values * case.weight[:, np.newaxis])
-    with np.errstate(invalid="ignore"):  # the weights of a resample may all be 0
+    with np.errstate(invalid="ignore"):  # weights may all be 0, prices infinite: NaN, left out
+        sums = bootstrap.sums(values * case.weight[:, np.newaxis])
         ends = bootstrap.ends(sums[:, :-1] / sums[:, -1:])
     intervals = {"accuracy": ends[:, ::2]}
     with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import resolve_error_cost
@@ -61,11 +61,12 @@ class BaseRejector(BaseEstimator):
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
         classes : array-like of shape (n_classes,), default=None
-            The classes in the order of the columns of ``proba``; those of ``y`` if None.
+            The classes in the order of the columns of ``proba``, which must be sorted; those
+            of ``y`` if None.
         profiles : sequence of ExpertProfile, default=None
             One per expert. One that is not fitted gives the prior (and the name) with
             which the expert's record is read; a fitted one stands for an expert without
-            a record.
+            a record. Not read without ``expert_predictions``.
 
         Returns
         -------
@@ -79,6 +80,11 @@ class BaseRejector(BaseEstimator):
         """
         self._validate_params()
         self.classes_ = np.unique(np.asarray(y if classes is None else classes))
+        if classes is not None and not np.array_equal(self.classes_, classes):
+            raise ValueError(
+                f"classes is {list(classes)}; expected sorted labels, once each, such as those of "
+                "numpy.unique. Sort them, and the columns of proba with them."
+            )
         proba = self._check_proba(proba)
         truth = encode_answers(np.asarray(y), self.classes_)
         if truth.shape != (len(proba),) or (truth < 0).any():
@@ -114,9 +120,15 @@ class BaseRejector(BaseEstimator):
         for j, template in enumerate(templates):
             if hasattr(template, "counts_") and is_missing(answers[:, j]).all():
                 profiles.append(template.align(self.classes_))
-            else:
-                parameters = {**template.get_params(), "classes": self.classes_}
-                profiles.append(ExpertProfile(**parameters).fit(answers[:, j], y, weight))
+                continue
+            rows = np.ones(len(answers), dtype=bool)
+            profile = clone(template)
+            if profile.classes is None:
+                profile.set_params(classes=self.classes_)
+            else:  # a prior over classes of its own: other rows tell nothing of them
+                rows = np.isin(y, profile.classes)
+            profile.fit(answers[rows, j], np.asarray(y)[rows], weight[rows])
+            profiles.append(profile.align(self.classes_))
         return profiles
 
     def expected_loss(self, proba, *, X=None):

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import least_cost_answer
 from skdefer.rejectors._base import BaseRejector
@@ -124,6 +125,7 @@ class LearnedRejector(BaseRejector):
         What was learned of the model stays. Profiles that ``fit`` built keep what was
         learned of their experts; the others are weighed by the rule alone.
         """
+        check_is_fitted(self, "profiles_")
         known = {id(p): route for route, p in enumerate(self.profiles_, start=1)}
         other: LearnedRejector = super().with_profiles(profiles)
         routes = [0] + [known.get(id(p)) for p in other.profiles_]

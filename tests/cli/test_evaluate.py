@@ -326,3 +326,29 @@ def test_figure_without_matplotlib_is_refused_before_the_work(evaluate, table, m
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     expect_refusal(evaluate(table, "--figure", "curve.png"), "skdefer[plot]")
     assert evaluate(table)[0] == 0
+
+
+def test_nullable_and_categorical_columns(evaluate, table):
+    rng = np.random.default_rng(0)
+    ill = table["truth"] == "ill"
+    table["truth"] = ill.astype("Int64")
+    table["dr a"] = pd.array(np.where(rng.random(len(ill)) < 0.95, ill, ~ill), dtype="Int64")
+    table["sex"] = table["sex"].astype("category")
+    table["smoker"] = pd.array(rng.random(len(ill)) < 0.5, dtype="boolean")
+    table["age"] = table["age"].astype("Float64")
+    table.loc[3:9, ["dr a", "sex", "smoker", "age"]] = pd.NA
+    code, out, err = evaluate(table, "--drop", "dr b", file="cases.parquet")
+    assert code == 0, err
+    assert "3 numeric, 2 categorical columns" in flat(out)
+
+
+def test_true_and_false_as_labels(evaluate, table):
+    truth = table["truth"] == "ill"
+    table["truth"] = truth
+    table["dr a"] = truth.astype(object)
+    table.loc[:9, "dr a"] = ~truth[:10]
+    table.loc[10:15, "dr a"] = None
+    code, out, err = evaluate(table, "--drop", "dr b")
+    assert code == 0, err
+    assert "no label" not in err
+    assert "Deferral pays" in out

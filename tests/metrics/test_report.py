@@ -317,7 +317,7 @@ def test_infinite_price_of_an_expert_who_is_not_asked():
     score[:, 1] = -np.inf
     route = np.zeros(len(y_true), dtype=int)
     report = deferral_report(
-        y_true, y_pred, answers, score, route, cost=[0.1, np.inf], n_bootstrap=0
+        y_true, y_pred, answers, score, route, cost=[0.1, np.inf], n_bootstrap=5
     )
     assert np.isfinite(
         report.loc[["model alone", "ann alone", "system", "system at 50 %"], "cost"]
