@@ -44,7 +44,8 @@ class Correction:
     """A logistic model that starts from a prior guess and leaves it only as far as data force it.
 
     ``P(good) = expit(logit(prior) + b0 + b . z)`` with ``z`` the standardised features and
-    a ridge penalty on all of ``b``, the intercept too: without data it is the prior.
+    a ridge penalty on all of ``b``: without data it is the prior. The penalty on the
+    intercept is a tenth, because a bias of the prior as a whole is what data show first.
 
     Parameters
     ----------
@@ -81,7 +82,9 @@ class Correction:
         self.scale_ = np.sqrt(weight @ np.square(features - self.center_) / total)
         self.scale_[self.scale_ < 1e-9] = 1.0
         design = np.column_stack([np.ones(len(features)), (features - self.center_) / self.scale_])
-        self.coef_ = _newton(design, safe_logit(prior), good, weight, self.ridge)
+        penalty = np.full(design.shape[1], self.ridge)
+        penalty[0] /= 10.0
+        self.coef_ = _newton(design, safe_logit(prior), good, weight, penalty)
         return self
 
     def predict(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -98,23 +101,23 @@ def _newton(
     offset: np.ndarray,
     good: np.ndarray,
     weight: np.ndarray,
-    ridge: float,
+    penalty: np.ndarray,
     *,
     max_iter: int = 50,
     tol: float = 1e-8,
 ) -> np.ndarray:
-    """Minimise weighted log loss + ridge / 2 |b|^2 over b, with backtracking."""
+    """Minimise weighted log loss + sum(penalty b^2) / 2 over b, with backtracking."""
 
     def objective(eta: np.ndarray, b: np.ndarray) -> float:
-        return float(weight @ (np.logaddexp(0.0, eta) - good * eta) + 0.5 * ridge * b @ b)
+        return float(weight @ (np.logaddexp(0.0, eta) - good * eta) + 0.5 * (penalty * b) @ b)
 
     b = np.zeros(design.shape[1])
     eta, value = offset, objective(offset, b)
     for _ in range(max_iter):
         p = expit(eta)
-        gradient = design.T @ (weight * (p - good)) + ridge * b
+        gradient = design.T @ (weight * (p - good)) + penalty * b
         hessian = (design * (weight * p * (1.0 - p))[:, None]).T @ design
-        hessian[np.diag_indices_from(hessian)] += ridge + 1e-10
+        hessian[np.diag_indices_from(hessian)] += penalty + 1e-10
         step = np.linalg.solve(hessian, gradient)
         decrease = gradient @ step
         if decrease < tol:

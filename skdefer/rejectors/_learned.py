@@ -37,8 +37,8 @@ class LearnedRejector(BaseRejector):
     ridge : float, default=30.0
         Penalty of the default correction, in rows.
     shrinkage : float, default=200.0
-        Number of answers at which the rule and what was learned count the same; of ``m``
-        answers, what was learned counts ``m / (m + shrinkage)``.
+        Number of an expert's answers at which the rule and what was learned count the same;
+        of ``m`` answers, what was learned counts ``m / (m + shrinkage)``.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class LearnedRejector(BaseRejector):
     profiles_ : list of ExpertProfile
         One per expert.
     learned_weight_ : ndarray of shape (1 + n_experts,)
-        How much of what was learned counts, for the model and for each expert.
+        How much of what was learned counts, for the model (1) and for each expert.
 
     Notes
     -----
@@ -103,8 +103,9 @@ class LearnedRejector(BaseRejector):
                     self._good(self._realised_loss(y[rows], said[rows, route])),
                     sample_weight[rows],
                 )
+                # An expert may have few answers; the model answers every row.
                 m = sample_weight[rows].sum()
-                self.learned_weight_[route] = m / (m + self.shrinkage) if m else 0.0
+                self.learned_weight_[route] = m / (m + self.shrinkage) if route else 1.0
             self.learned_.append(model)
 
     def _losses(self, proba, X):
