@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,8 @@ def test_examples_run(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # an example that writes a file writes it there
     said = []
     result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     assert result.failed == 0, "".join(said)
 
 
