@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from skdefer.costs import least_cost_answer, resolve_cost, resolve_error_cost
-from skdefer.exceptions import UncalibratedScoreWarning
+from skdefer.costs import error_unit, least_cost_answer, resolve_cost, same_prices
+from skdefer.exceptions import StaleThresholdWarning, UncalibratedScoreWarning
 from skdefer.experts._asking import answers_at_hand, ask_panel, collect, open_store
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import (
@@ -25,8 +25,10 @@ from skdefer.experts._panel import (
     visible,
 )
 from skdefer.experts._profile import ExpertProfile
+from skdefer.policies._base import BasePolicy
 from skdefer.policies._explanation import explain_routes
-from skdefer.utils._rows import check_rows
+from skdefer.utils._clone import clone_sharing
+from skdefer.utils._rows import check_rows, drop_columns
 from skdefer.utils._signature import keywords_only
 
 
@@ -44,10 +46,9 @@ class _Weighed:
 class DeferralMixin(ClassifierMixin):
     """The methods that every deferral estimator shares.
 
-    A subclass fits ``classes_``, ``profiles_``, ``policy_`` and ``error_cost_`` (a matrix, or
-    None), calls ``_set_panel``, and writes ``_model_proba(X)``, ``_route_losses(proba, X)`` and
-    ``_uncertainty(proba, X)``. It has the parameters ``experts``, ``cost``, ``error_cost``,
-    ``on_missing`` and ``memory``. X comes without columns that only their experts may see.
+    A subclass fits ``classes_``, ``profiles_`` and ``error_cost_`` (a matrix, or None), calls
+    ``_set_panel`` and ``_set_policy``, and writes ``_model_proba(X)``, ``_route_losses(proba,
+    X)`` and ``_uncertainty(proba, X)``; X comes without columns that only experts may see.
     """
 
     # Set on the class, so that no user has to call set_*_request for them.
@@ -63,14 +64,7 @@ class DeferralMixin(ClassifierMixin):
     def __sklearn_clone__(self):
         # Experts are the world, not parameters: a copy would split their locks and
         # budgets, and unfit a classifier that is an expert.
-        parameters = {
-            name: value if name == "experts" else clone(value, safe=False)
-            for name, value in self.get_params(deep=False).items()
-        }
-        new = type(self)(**parameters)
-        if hasattr(self, "_metadata_request"):
-            new._metadata_request = copy.deepcopy(self._metadata_request)
-        return new
+        return clone_sharing(self, "experts")
 
     # -- the model alone ------------------------------------------------------------
 
@@ -109,7 +103,7 @@ class DeferralMixin(ClassifierMixin):
         """
         check_is_fitted(self)
         check_rows(X)
-        return self._model_proba(visible(X, self._panel))
+        return self._model_proba(visible(self._drop_former(X), self._panel))
 
     # -- who should answer ----------------------------------------------------------
 
@@ -217,7 +211,7 @@ class DeferralMixin(ClassifierMixin):
         weighed = self._weigh(X)
         route = collect(
             self._panel,
-            X,
+            self._drop_former(X),
             self._route(weighed),
             weighed.score,
             codes,
@@ -281,7 +275,7 @@ class DeferralMixin(ClassifierMixin):
                     f"({n_rows}, {self.n_experts_}), True where an expert is to be asked."
                 )
             mask &= where.reshape(n_rows, -1)
-        return ask_panel(self._panel, X, mask, store=self._store())
+        return ask_panel(self._panel, self._drop_former(X), mask, store=self._store())
 
     def explain_defer(self, X):
         """Why each row is kept or handed over; nobody is asked.
@@ -322,7 +316,7 @@ class DeferralMixin(ClassifierMixin):
         ----------
         experts : expert, or sequence of experts or of pairs (name, expert)
             As the parameter ``experts``.
-        profiles : sequence, default=None
+        profiles : sequence or mapping by name, default=None
             What is known of each expert: a fitted :class:`ExpertProfile`, or its context
             ``(expert_predictions, y)``, past answers with the truth. None: an expert of a
             name seen in ``fit`` keeps its profile, and an ExpertProfile is its own.
@@ -358,7 +352,10 @@ class DeferralMixin(ClassifierMixin):
                     "serve others. Fit again with their answers, or use CostPolicy."
                 )
             other._serve_profiles(found)
-        other._set_panel(panel)
+            other._learned_at = ()  # other experts: no prices are those of fit
+        # A column that only an expert could see stays hidden when the expert is gone.
+        columns = {e.column for e in self.experts_ if e.column is not None}
+        other._set_panel(panel, columns.union(self._former_columns))
         return other
 
     def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
@@ -367,10 +364,18 @@ class DeferralMixin(ClassifierMixin):
 
     # -- inside ---------------------------------------------------------------------
 
-    def _set_panel(self, panel: dict[str, Expert]) -> None:
+    def _set_panel(self, panel: dict[str, Expert], former: Collection[str] = ()) -> None:
+        self._former_columns = sorted({*former} - {e.column for e in panel.values()})
         self.experts_ = list(panel.values())
         self.routes_ = [MODEL, *panel]
         self.n_experts_ = len(panel)
+
+    def _set_policy(self, policy: BasePolicy) -> None:
+        self.policy_ = policy
+        self._learned_at: tuple[Any, ...] = (self.cost, self.error_cost)
+
+    def _drop_former(self, X: Any) -> Any:
+        return drop_columns(X, self._former_columns)
 
     @property
     def _panel(self) -> dict[str, Expert]:
@@ -386,7 +391,7 @@ class DeferralMixin(ClassifierMixin):
     def _weigh(self, X: Any) -> _Weighed:
         check_is_fitted(self)
         n_rows = check_rows(X)
-        X = visible(X, self._panel)
+        X = visible(self._drop_former(X), self._panel)
         proba = self._model_proba(X)
         loss = self._route_losses(proba, X) * self._error_unit()
         own = [expert.cost for expert in self.experts_]
@@ -407,13 +412,15 @@ class DeferralMixin(ClassifierMixin):
         )
 
     def _error_unit(self) -> float:
-        unit, matrix = resolve_error_cost(self.error_cost, self.classes_)
-        if matrix is not None and self.error_cost_ is None:
-            raise ValueError(
-                "error_cost became a matrix after fit, but the rejector was fitted to plain "
-                "errors. Call fit again."
-            )
-        return 1.0 if self.error_cost_ is not None else unit
+        return error_unit(self.error_cost, self.error_cost_, self.classes_)
 
     def _route(self, weighed: _Weighed) -> np.ndarray:
+        now = (self.cost, self.error_cost)
+        if self.policy_.holds_threshold and not same_prices(self._learned_at, now):
+            warnings.warn(
+                f"{type(self.policy_).__name__} learned its threshold at other prices, or with "
+                "other experts, so its limit may not hold. Call fit again.",
+                StaleThresholdWarning,
+                stacklevel=3,
+            )
         return self.policy_.route(weighed.score, cost=weighed.cost, X=weighed.X)

@@ -158,3 +158,49 @@ def least_cost_answer(proba: np.ndarray, matrix: np.ndarray | None) -> np.ndarra
     if matrix is None:
         return proba.argmax(axis=1)
     return (proba @ matrix).argmin(axis=1)
+
+
+def error_unit(error_cost: Any, fitted: np.ndarray | None, classes: np.ndarray) -> float:
+    """Say what an error costs now; a matrix can't change after ``fit``.
+
+    Parameters
+    ----------
+    error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame
+        The parameter as it is.
+    fitted : ndarray of shape (n_classes, n_classes) or None
+        The matrix that the rejector was fitted to; None: plain errors.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+
+    Returns
+    -------
+    unit : float
+        What losses are multiplied by.
+
+    Raises
+    ------
+    ValueError
+        If the rejector was fitted to another matrix, or to none.
+    """
+    unit, matrix = resolve_error_cost(error_cost, classes)
+    if matrix is None and fitted is None:
+        return unit
+    if matrix is None or fitted is None or not np.array_equal(matrix, fitted):
+        was = "plain errors" if fitted is None else "another matrix"
+        raise ValueError(
+            f"error_cost was changed after fit, but the rejector was fitted to {was}. Call fit "
+            "again; with memory= the estimator is not fitted again."
+        )
+    return 1.0
+
+
+def same_prices(one: Any, other: Any) -> bool:
+    """Compare prices of any kind; what can't be compared is the same only if it is itself."""
+    if one is other:
+        return True
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same_prices, one, other))
+    try:
+        return bool(np.all(np.asarray(one == other)))
+    except Exception:  # frames with other labels, arrays of other shapes
+        return False

@@ -15,7 +15,9 @@ __all__ = [
     "ExpertPredictionsMissingError",
     "ModelDisagreementWarning",
     "OutOfLabelsWarning",
+    "SilentExpertWarning",
     "SkdeferWarning",
+    "StaleThresholdWarning",
     "UnansweredError",
     "UncachedWarning",
     "UncalibratedScoreWarning",
@@ -77,6 +79,14 @@ class ModelDisagreementWarning(SkdeferWarning):
 
 class UncachedWarning(SkdeferWarning):
     """``memory`` was given, but something can't be hashed and so is not kept."""
+
+
+class SilentExpertWarning(SkdeferWarning):
+    """An expert gave no answer at all in ``fit``, so only the prior weighs them."""
+
+
+class StaleThresholdWarning(SkdeferWarning):
+    """A policy learned its threshold at other prices, or with other experts."""
 
 
 class CapacityWarning(SkdeferWarning):

@@ -56,7 +56,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         The model; a whole Pipeline too. X goes to it untouched. ``LogisticRegression()``
         if None. One in ``FrozenEstimator`` is used as it is, and the rows of ``fit`` only
         calibrate the hand-over.
-    experts : expert, or sequence of experts or of pairs (name, expert), default=None
+    experts : expert, sequence of experts or of pairs (name, expert), or mapping, default=None
         A callable ``f(X) -> labels``, a fitted classifier, :class:`ColumnExpert`,
         :class:`IndexExpert`, or an :class:`ExpertProfile` (can be weighed, can't be asked).
         None: the columns of ``expert_predictions``, or, without those, nobody: rejection
@@ -286,7 +286,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
                 X=take_rows(seen, covered),
                 sample_weight=None if weight is None else weight[covered],
             )
-        self.policy_ = policy
+        self._set_policy(policy)
         self.rejector_ = fit_rejector(covered)
         self.profiles_ = self.rejector_.profiles_
         self.estimator_ = estimator if _is_frozen(estimator) else cache.fit()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skdefer.exceptions import ExpertAnswerError
+from skdefer.exceptions import ExpertAnswerError, SilentExpertWarning
 from skdefer.experts._answers import AnswerStore
 from skdefer.experts._asking import ask
 from skdefer.experts._base import Expert
@@ -54,18 +55,11 @@ def buy_answers(
     Raises
     ------
     ValueError
-        If there is no answer, nobody to ask and no profile.
+        If no expert answers or has a profile.
     ExpertAnswerError
         If an expert fails; it carries the answers at hand.
     """
     has_record = np.logical_not(is_missing(answers)).any(axis=0)
-    known = [e.can_answer or e.profile is not None for e in panel.values()]
-    if not has_record.any() and not any(known):
-        raise ValueError(
-            f"All answers of the experts {list(panel)} are missing, nobody can be asked and no "
-            "profile was given. Pass answers in expert_predictions=, a callable, or an "
-            "ExpertProfile."
-        )
     for j, (name, expert) in enumerate(panel.items()):
         if has_record[j] or not expert.can_answer:
             continue
@@ -82,7 +76,30 @@ def buy_answers(
         answers = answers.astype(object)
         answers[rows, j] = bought
         encode_checked(answers[:, [j]], classes, [name], fate="count as wrong in fit")
+    _check_silence(panel, answers)
     return answers
+
+
+def _check_silence(panel: dict[str, Expert], answers: np.ndarray) -> None:
+    """Refuse to learn from nobody; warn of experts that only the prior speaks for."""
+    silent = [
+        name
+        for j, (name, expert) in enumerate(panel.items())
+        if expert.profile is None and is_missing(answers[:, j]).all()
+    ]
+    if len(silent) == len(panel):
+        raise ValueError(
+            f"The experts {silent} gave no answer at all, on record or when asked, so there is "
+            "nothing to learn. Pass answers in expert_predictions=, a callable that answers, or "
+            "an ExpertProfile. IndexExpert finds rows by index or content: was X transformed?"
+        )
+    if silent:
+        warnings.warn(
+            f"The experts {silent} gave no answer at all, so only the prior weighs them. Leave "
+            "them out, or pass an ExpertProfile of what is known of them.",
+            SilentExpertWarning,
+            stacklevel=4,
+        )
 
 
 def _choose_rows(X: Any, rows: np.ndarray, n_chosen: int, random_state: Any) -> np.ndarray:

@@ -250,6 +250,7 @@ def collect(
     """
     route = route.copy()
     tried = np.zeros(codes.shape, dtype=bool)
+    at_hand = decode_answers(codes, classes)  # what errors carry; odd answers were paid for too
     can_answer = np.array([expert.can_answer for expert in panel.values()])
     while True:
         for j, (name, expert) in enumerate(panel.items()):
@@ -260,8 +261,9 @@ def collect(
                 try:
                     answers = ask(name, expert, panel, X, rows, store=store)
                 except ExpertAnswerError as error:
-                    error.answers = decode_answers(codes, classes)
+                    error.answers = at_hand
                     raise
+                at_hand[rows, j] = answers
                 bought = encode_checked(
                     answers[:, None], classes, [name], fate=MISSING_FATE, refuse=False
                 )
@@ -277,7 +279,7 @@ def collect(
                 f"{len(unanswered)} deferred rows have no answer, by expert: {by_expert}. The "
                 "answers at hand are in the attribute `answers` of this error: pass them back "
                 "as expert_predictions=. Or set on_missing='model' or on_missing='next'.",
-                decode_answers(codes, classes),
+                at_hand,
             )
         route[unanswered] = 0
         if on_missing == "next":

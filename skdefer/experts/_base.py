@@ -33,7 +33,8 @@ class Expert:
         Price of one answer, in the unit of ``error_cost``. Used where the estimator's own
         ``cost`` is None.
     capacity : int, default=None
-        The most rows the expert may get in one batch. None: no limit.
+        The most rows the expert may get in one batch, for policies that hold it, and for
+        ``on_missing="next"``. None: no limit.
     max_queries : int, default=None
         The most rows that ``fit`` may ask the expert for. None: no limit.
 
@@ -84,7 +85,7 @@ class Expert:
         X : the rows as the user passed them
             Only the rows that the expert is asked for.
         explanation : DataFrame, default=None
-            Why each row was handed over, for experts that show it.
+            Why each row was handed over, for experts that show it. None so far.
 
         Returns
         -------
@@ -104,7 +105,8 @@ class Expert:
         return self.version
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self.name!r})"
+        price = f", cost={self.cost:g}" if self.cost else ""
+        return f"{type(self).__name__}(name={self.name!r}{price})"
 
 
 class CallableExpert(Expert):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ def make_panel(experts: Any, columns: Sequence[str] | None, n_columns: int) -> d
         ]
     elif isinstance(experts, dict):
         members = list(experts.items())
+    elif _split_pair(experts)[0] is not None:
+        members = [experts]
     elif isinstance(experts, (list, tuple)):
         members = [_split_pair(e) for e in experts]
         if not members:
@@ -86,7 +88,7 @@ def visible(X: Any, panel: dict[str, Expert]) -> Any:
 
 def find_profiles(
     panel: dict[str, Expert],
-    given: Sequence[Any] | None,
+    given: Any,
     known: dict[str, ExpertProfile],
     classes: np.ndarray,
 ) -> list[ExpertProfile]:
@@ -96,9 +98,10 @@ def find_profiles(
     ----------
     panel : dict of str to Expert
         The experts.
-    given : sequence or None
-        One fitted profile, or context ``(expert_predictions, y)``, per expert. None: the
-        expert's own profile, or that of its name in ``known``.
+    given : sequence, mapping by name, or None
+        One fitted profile, or context ``(expert_predictions, y)``, per expert; for a single
+        expert also without a list. None, whole or of one expert: the expert's own profile,
+        or that of its name in ``known``.
     known : dict of str to ExpertProfile
         Profiles of experts met before.
     classes : ndarray of shape (n_classes,)
@@ -115,12 +118,31 @@ def find_profiles(
         If an expert has none, or something else was given.
     """
     if given is None:
-        given = [expert.profile or known.get(name) for name, expert in panel.items()]
-    elif len(given) != len(panel):
+        given = {}
+    elif isinstance(given, ExpertProfile) or _is_context(given):
+        given = [given]
+    if isinstance(given, Mapping):
+        if not set(given) <= set(panel):
+            raise ValueError(
+                f"profiles are given for {list(given)}, but the experts are {list(panel)}."
+            )
+        given = [given.get(name) for name in panel]
+    if len(given) != len(panel):
         raise ValueError(
             f"{len(given)} profiles for {len(panel)} experts {list(panel)}; pass one each."
         )
-    return [_as_profile(p, name, classes) for name, p in zip(panel, given, strict=True)]
+    own = [expert.profile or known.get(name) for name, expert in panel.items()]
+    found = [old if new is None else new for new, old in zip(given, own, strict=True)]
+    return [_as_profile(p, name, classes) for name, p in zip(panel, found, strict=True)]
+
+
+def _is_context(given: Any) -> bool:
+    """Tell (expert_predictions, y) from a pair of profiles or of contexts."""
+    return (
+        isinstance(given, tuple)
+        and len(given) in (2, 3)
+        and not any(p is None or isinstance(p, (ExpertProfile, tuple)) for p in given)
+    )
 
 
 def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
@@ -131,7 +153,7 @@ def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
         )
     if isinstance(given, ExpertProfile):
         return given.align(classes)
-    if isinstance(given, tuple) and len(given) in (2, 3):
+    if _is_context(given):
         return ExpertProfile(name=name, classes=classes).fit(given[0], given[1])
     raise ValueError(
         f"The profile of expert {name!r} is a {type(given).__name__}; expected a fitted "
@@ -179,11 +201,11 @@ def encode_checked(
         return codes
     for j, name in enumerate(names):
         if refuse and outside[:, j].any() and not (codes[:, j] >= 0).any():
-            examples = sorted({str(a) for a in answers[outside[:, j], j][:50]})[:3]
+            examples = sorted({repr(a) for a in answers[outside[:, j], j][:50].tolist()})[:3]
             raise ValueError(
                 f"No answer of expert {name!r} is one of the classes {classes.tolist()}; "
-                f"it says {examples}, for instance. Answers must be labels of y: look for a "
-                "scaler or an encoder that has touched them, or for another column."
+                f"it says {', '.join(examples)}, for instance. Answers must be labels of y: look "
+                "for a scaler or an encoder that has touched them, or for another column."
             )
     counts = {name: int(outside[:, j].sum()) for j, name in enumerate(names) if outside[:, j].any()}
     warnings.warn(

@@ -66,7 +66,7 @@ class ExpertProfile(BaseEstimator):
 
     References
     ----------
-    Strong, Men and Noble (2025). Expert-Agnostic Learning to Defer. arXiv 2502.10533.
+    Strong et al. (2025). Expert-Agnostic Learning to Defer. arXiv 2502.10533.
 
     Examples
     --------

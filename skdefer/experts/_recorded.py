@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from skdefer.exceptions import ExpertAnswerError
 from skdefer.experts._base import Expert
 from skdefer.utils._rows import count_rows, row_keys
 from skdefer.utils._validation import check_answers, is_missing
@@ -52,17 +53,17 @@ class ColumnExpert(Expert):
 
         Raises
         ------
-        ValueError
+        ExpertAnswerError
             If X is no DataFrame or lacks the column.
         """
         if not hasattr(X, "columns"):
-            raise ValueError(
+            raise ExpertAnswerError(
                 f"Expert {self.name!r} reads the column {self.column!r}, but X is a "
                 f"{type(X).__name__} without column names. Pass a DataFrame, or hand the answers "
                 "over as expert_predictions=."
             )
         if self.column not in X.columns:
-            raise ValueError(
+            raise ExpertAnswerError(
                 f"Expert {self.name!r} reads the column {self.column!r}, which X lacks; its "
                 f"columns are {[str(c) for c in X.columns]}. Add the column (None where there is "
                 "no answer), or check its name."
@@ -142,7 +143,7 @@ class IndexExpert(Expert):
 
         Raises
         ------
-        ValueError
+        ExpertAnswerError
             If rows are looked up by index and X has none.
         """
         if self.by == "content":
@@ -150,10 +151,10 @@ class IndexExpert(Expert):
         elif hasattr(X, "iloc"):
             keys = X.index.tolist()
         else:
-            raise ValueError(
+            raise ExpertAnswerError(
                 f"Expert {self.name!r} looks rows up by their index, but X is a "
-                f"{type(X).__name__}. Pass a pandas DataFrame, or build the expert with X= to "
-                "look rows up by content."
+                f"{type(X).__name__} without one. Pass a pandas DataFrame, or build the expert with "
+                "X= to look rows up by content."
             )
         answers = np.empty(len(keys), dtype=object)
         answers[:] = [self.table_.get(key) for key in keys]

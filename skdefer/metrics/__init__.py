@@ -14,6 +14,7 @@ from skdefer.metrics._curves import (
     deferral_curve,
     normalized_aursac_score,
 )
+from skdefer.metrics._estimator_report import estimator_report
 from skdefer.metrics._report import deferral_report
 from skdefer.metrics._scorers import (
     aurdac_scorer,
@@ -44,6 +45,7 @@ __all__ = [
     "deferral_rate",
     "deferral_rate_scorer",
     "deferral_report",
+    "estimator_report",
     "expert_calibration_loss",
     "kept_accuracy_score",
     "make_deferral_scorer",

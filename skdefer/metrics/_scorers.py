@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
 from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 
-from skdefer.exceptions import ExpertPredictionsMissingError
 from skdefer.metrics._costs import system_cost
 from skdefer.metrics._curves import aurdac_score, aursac_score
 from skdefer.metrics._label_metrics import function_name
+from skdefer.metrics._reading import read_answers, read_prices
 from skdefer.metrics._scores import deferral_rate
-from skdefer.utils._validation import check_answers, is_missing
 
 _RESPONSES = ("deferral_score", "route")
 
@@ -154,7 +153,7 @@ class DeferralScorer:
         if "labels" in names:
             values["labels"] = estimator.classes_
         if "cost" in names:
-            values["cost"] = self._prices(estimator, X)
+            values["cost"] = read_prices(estimator, X, self._cost)
         if "y_pred" in names:
             values["y_pred"] = estimator.predict_model(X)
         if sample_weight is not None:
@@ -187,36 +186,8 @@ class DeferralScorer:
         score = estimator.deferral_score(X)
         if not with_answers:
             return {"deferral_score": score}
-        experts = list(estimator.routes_)[1:]
-        if expert_predictions is None:
-            expert_predictions = estimator.ask_experts(X)
-        answers, _ = check_answers(expert_predictions, len(score), names=experts)
-        if is_missing(answers).all():
-            raise ExpertPredictionsMissingError(
-                f"{self} needs the answers of {experts} on the rows that are scored, but there is "
-                "none: none was passed, or all are missing, and experts known by their record "
-                "alone can't be asked. Use experts that carry their answers (ColumnExpert, "
-                "IndexExpert) or a callable; or enable metadata routing and pass "
-                "expert_predictions to the search or the cross-validation."
-            )
+        answers = read_answers(estimator, X, expert_predictions, what=repr(self))
         return {"deferral_score": score, "expert_predictions": answers}
-
-    def _prices(self, estimator: Any, X: Any) -> Any:
-        """Prices in the order of the experts, (J,) or (n, J), or one for all."""
-        cost, names = self._cost, list(estimator.routes_)[1:]
-        if cost is None:
-            return np.array([float(expert.cost) for expert in estimator.experts_])
-        if isinstance(cost, Mapping):
-            if set(cost) != set(names):
-                raise ValueError(
-                    f"cost has prices for {sorted(map(str, cost))}, but the experts are {names}. "
-                    "Pass a price for each of them."
-                )
-            return [cost[name] for name in names]
-        if callable(cost):
-            prices = np.asarray(cost(X), dtype=float)
-            return np.tile(prices[:, np.newaxis], len(names)) if prices.ndim == 1 else prices
-        return cost
 
     def set_score_request(
         self, *, expert_predictions: Any = UNCHANGED, sample_weight: Any = UNCHANGED

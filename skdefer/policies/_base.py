@@ -18,14 +18,24 @@ class BasePolicy(BaseEstimator):
     where it learns.
     """
 
+    _parameter_constraints: dict = {}
+
     #: Whether ``fit`` learns from scores; the estimator then cross-fits them.
     learns: bool = False
-    #: Whether the route of a row depends on the other rows of the batch.
-    batch_dependent: bool = False
     #: Whether it learned something about each expert, so that it can't serve others.
     holds_expert_state: bool = False
     #: Whether it holds the experts' capacities.
     holds_capacity: bool = False
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether the route of a row depends on the other rows of the batch."""
+        return False
+
+    @property
+    def holds_threshold(self) -> bool:
+        """Whether it learned a threshold, which other prices or experts make stale."""
+        return False
 
     def fit(
         self,

@@ -62,7 +62,12 @@ class BudgetPolicy(BasePolicy):
         self.scope = scope
 
     @property
-    def batch_dependent(self):  # type: ignore[override]
+    def holds_threshold(self):
+        """Whether it learned a threshold, which other prices or experts make stale."""
+        return self.scope == "stream"
+
+    @property
+    def batch_dependent(self):
         """Whether the route of a row depends on the other rows of the batch."""
         return self.scope == "batch"
 

@@ -20,8 +20,6 @@ class CostPolicy(BasePolicy):
     array([2, 0])
     """
 
-    _parameter_constraints: dict = {}
-
     def route(self, score, *, cost=None, X=None):
         """Decide who answers each row; see :meth:`BasePolicy.route`."""
         best, score = best_expert(check_score(score))

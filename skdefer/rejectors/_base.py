@@ -24,6 +24,8 @@ class BaseRejector(BaseEstimator):
     ``profiles_`` and ``error_cost_`` (a matrix, or None for plain errors).
     """
 
+    _parameter_constraints: dict = {}
+
     #: Whether ``fit`` reads ``proba``; the estimator then needs out-of-fold probabilities.
     learns: bool = False
     #: Whether profiles of other experts can be served after ``fit``.

@@ -39,8 +39,6 @@ class ConfidenceRejector(BaseRejector):
            [0.45, 0.  ]])
     """
 
-    _parameter_constraints: dict = {}
-
     def _losses(self, proba, X):
         experts = self.class_weight_ @ self._class_losses()
         return np.column_stack([self._model_loss(proba), np.tile(experts, (len(proba), 1))])

@@ -34,7 +34,7 @@ class ProfileRejector(BaseRejector):
 
     References
     ----------
-    Strong, Men and Noble (2025). Expert-Agnostic Learning to Defer. arXiv 2502.10533.
+    Strong et al. (2025). Expert-Agnostic Learning to Defer. arXiv 2502.10533.
 
     Examples
     --------

@@ -30,6 +30,8 @@ from skdefer.exceptions import (
     ExpertAnswerError,
     ModelDisagreementWarning,
     OutOfLabelsWarning,
+    SilentExpertWarning,
+    StaleThresholdWarning,
     UncalibratedScoreWarning,
     UnseenClassWarning,
 )
@@ -374,10 +376,62 @@ def test_cost_matrix(rejector):
     assert clf.predict_defer(X).mean() <= plain.predict_defer(X).mean()
 
 
-def test_a_matrix_after_fit_needs_a_refit():
+def test_another_matrix_needs_a_refit():
     clf = DeferralClassifier().fit(X, Y, expert_predictions=RECORD)
-    with pytest.raises(ValueError, match="became a matrix after fit"):
+    with pytest.raises(ValueError, match="changed after fit.*fitted to plain errors"):
         clf.set_params(error_cost=MATRIX).deferral_score(X)
+    clf.fit(X, Y, expert_predictions=RECORD)
+    for changed in (2 * MATRIX, MATRIX.T, 40.0):
+        with pytest.raises(ValueError, match="changed after fit.*fitted to another matrix"):
+            clf.set_params(error_cost=changed).deferral_score(X)
+    clf.set_params(error_cost=MATRIX.tolist()).deferral_score(X)
+
+
+def test_a_threshold_learned_at_other_prices_is_warned_of():
+    expert = CallableExpert(CountingExpert(X, Y), name="desk")
+    clf = DeferralClassifier(experts=expert, policy=BudgetPolicy(0.2), cost=0.2).fit(X, Y)
+    clf.predict_defer(X)
+    with pytest.warns(StaleThresholdWarning, match="BudgetPolicy learned.*other prices"):
+        clf.set_params(cost=0.0).predict_defer(X)
+    other = clf.set_params(cost=0.2).with_experts(expert, profiles=(Y, Y))
+    with pytest.warns(StaleThresholdWarning):
+        other.predict_defer(X)
+    batch = DeferralClassifier(experts=expert, policy=BudgetPolicy(0.2, scope="batch")).fit(X, Y)
+    assert batch.set_params(cost=0.1).predict_defer(X).mean() <= 0.2
+
+
+def test_an_expert_who_never_answers():
+    silent = ("silent", lambda rows: [None] * len(rows))
+    with pytest.raises(ValueError, match=r"\['silent'\] gave no answer at all"):
+        DeferralClassifier(experts=[silent]).fit(X, Y)
+    with pytest.warns(SilentExpertWarning, match=r"\['silent'\] gave no answer at all"):
+        DeferralClassifier(experts=[silent, ("desk", CountingExpert(X, Y))]).fit(X, Y)
+
+
+def test_a_column_stays_hidden_when_its_expert_is_gone():
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(old=RECORD, new=RECORD)
+    experts = [ColumnExpert("old"), ColumnExpert("new")]
+    clf = DeferralClassifier(LogisticRegression(), experts).fit(frame, Y)
+    seen = []
+
+    def reader(rows):
+        seen.extend(rows.columns)
+        return ["cat"] * len(rows)
+
+    other = clf.with_experts([ColumnExpert("new"), ("reader", reader)], profiles={"reader": (Y, Y)})
+    other.predict(frame)
+    assert set(seen) <= set("abcd")
+    again = other.with_experts(ColumnExpert("old"), profiles=clf.profiles_[0])
+    again.predict(frame)
+
+
+@pytest.mark.parametrize("profiles", [(Y, Y), {"desk": (Y, Y)}, [(Y, Y)]])
+def test_profiles_of_other_experts_in_every_form(profiles):
+    clf = DeferralClassifier().fit(X, Y, expert_predictions=RECORD)
+    other = clf.with_experts(("desk", CountingExpert(X, Y)), profiles=profiles)
+    assert other.profiles_[0].n_context_.sum() == 300
+    with pytest.raises(ValueError, match="profiles are given for"):
+        clf.with_experts([("desk", CountingExpert(X, Y))], profiles={"dsek": (Y, Y)})
 
 
 @pytest.mark.parametrize("error_cost", [np.ones((2, 2)), -1.0, np.nan, [[np.inf] * 3] * 3])
@@ -432,7 +486,7 @@ def test_bad_weights(weight):
         (np.column_stack([RECORD, RECORD]).T, "looks transposed"),
         ({"a": RECORD}, "is a dict"),
         (np.full(300, "owl"), "No answer of expert 'expert_1' is one of the classes"),
-        (np.full(300, None), "All answers .* are missing"),
+        (np.full(300, None), "gave no answer at all"),
         (np.zeros((300, 0)), "no column"),
     ],
 )

@@ -433,7 +433,7 @@ def test_a_batch_of_odd_answers_loses_nothing():
         assert gather([("odd", odd)], [1], on_missing="model")[0] == [0]
     with pytest.warns(OutOfLabelsWarning), pytest.raises(UnansweredError) as caught:
         gather([("a", YES), ("odd", odd)], [1, 2])
-    assert caught.value.answers.tolist() == [["yes", None], [None, None]]
+    assert caught.value.answers.tolist() == [["yes", None], [None, "unsure"]]
 
 
 # -- the next in line ---------------------------------------------------------------

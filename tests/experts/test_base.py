@@ -134,7 +134,7 @@ def test_facts_of_an_expert():
     facts = (expert.name, expert.version, expert.cost, expert.capacity, expert.max_queries)
     assert facts == ("desk", "2", 0.5, 3, 0)
     assert isinstance(expert.cost, float)
-    assert repr(expert) == "CallableExpert(name='desk')"
+    assert repr(expert) == "CallableExpert(name='desk', cost=0.5)"
     plain = CallableExpert(len)
     assert (plain.name, plain.version, plain.cost) == (None, None, 0.0)
     assert plain.capacity is plain.max_queries is None

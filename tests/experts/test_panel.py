@@ -126,7 +126,7 @@ def test_a_column_without_any_class_is_refused():
     answers = np.array([["cat", "CAT"], [None, "DOG"]], dtype=object)
     with pytest.raises(
         ValueError,
-        match=r"No answer of expert 'b' .*\['cat', 'dog'\]; it says \['CAT', 'DOG'\].*look for a",
+        match=r"No answer of expert 'b' .*\['cat', 'dog'\]; it says 'CAT', 'DOG'.*look for a",
     ):
         encode_checked(answers, CLASSES, ["a", "b"], fate="vanish")
     with pytest.warns(OutOfLabelsWarning, match=r"\{'b': 2\}"):

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
+from skdefer.exceptions import ExpertAnswerError
 from skdefer.experts import ColumnExpert, IndexExpert
 
 ANSWERS = ["ill", None, "well", "ill"]
@@ -56,14 +57,16 @@ def test_a_column_may_have_a_name_of_its_own():
 @pytest.mark.parametrize("rows", [np.eye(2), [[0, 1]], ["a"], sparse.eye_array(2)])
 def test_rows_without_names_have_no_column(rows):
     with pytest.raises(
-        ValueError, match="reads the column 'reader', but X is a .* Pass a DataFrame"
+        ExpertAnswerError, match="reads the column 'reader', but X is a .* Pass a DataFrame"
     ):
         ColumnExpert("reader").answers(rows)
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_a_column_that_is_not_there(frame):
-    with pytest.raises(ValueError, match=r"'reader', which X lacks; .*\['age'\]. Add the column"):
+    with pytest.raises(
+        ExpertAnswerError, match=r"'reader', which X lacks; .*\['age'\]. Add the column"
+    ):
         ColumnExpert("reader").answers(frame({"age": [1]}))
 
 
@@ -97,7 +100,7 @@ def test_a_record_may_be_a_frame_and_an_index_of_pairs():
 def test_rows_without_an_index(rows):
     expert = IndexExpert(pd.Series([0, 1], name="dr. b"))
     with pytest.raises(
-        ValueError, match="'dr. b' looks rows up by their index, but X is a .*with X="
+        ExpertAnswerError, match="'dr. b' looks rows up by their index, but X is a .*with X="
     ):
         expert.answers(rows)
 

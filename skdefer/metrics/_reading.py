@@ -1,0 +1,85 @@
+"""What metrics need of a fitted deferral estimator: answers and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skdefer.exceptions import ExpertPredictionsMissingError
+from skdefer.utils._rows import count_rows
+from skdefer.utils._validation import check_answers, is_missing
+
+
+def read_answers(estimator: Any, X: Any, expert_predictions: Any, *, what: str) -> np.ndarray:
+    """Get the answers of all experts on all rows, asking if they did not come.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted deferral estimator.
+    X : the rows
+        As ``estimator.predict`` takes them.
+    expert_predictions : array-like or DataFrame, (n_rows,) or (n_rows, n_experts), or None
+        Answers at hand.
+    what : str
+        Who needs them; it opens the error.
+
+    Returns
+    -------
+    answers : ndarray of shape (n_rows, n_experts)
+        Missing where there is none.
+
+    Raises
+    ------
+    ExpertPredictionsMissingError
+        If there is no answer at all.
+    """
+    names = list(estimator.routes_)[1:]
+    if expert_predictions is None:
+        expert_predictions = estimator.ask_experts(X)
+    answers = check_answers(expert_predictions, count_rows(X), names=names)[0]
+    if is_missing(answers).all():
+        raise ExpertPredictionsMissingError(
+            f"{what} needs the answers of {names} on the rows that are scored, but there is "
+            "none: none was passed, or all are missing, and experts known by their record "
+            "alone can't be asked. Use experts that carry their answers (ColumnExpert, "
+            "IndexExpert) or a callable; or enable metadata routing and pass "
+            "expert_predictions to the search or the cross-validation."
+        )
+    return answers
+
+
+def read_prices(estimator: Any, X: Any, cost: Any) -> Any:
+    """Bring prices to the order of the experts.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted deferral estimator. Its parameter ``cost`` is never read: a search over it
+        would compare candidates by different prices.
+    X : the rows
+        Passed to a callable.
+    cost : None, float, array-like, mapping or callable
+        None: each expert's own price.
+
+    Returns
+    -------
+    cost : float or array-like of shape (n_experts,) or (n_rows, n_experts)
+        As :func:`skdefer.metrics.system_cost` takes it.
+    """
+    names = list(estimator.routes_)[1:]
+    if cost is None:
+        return np.array([float(expert.cost) for expert in estimator.experts_])
+    if isinstance(cost, Mapping):
+        if set(cost) != set(names):
+            raise ValueError(
+                f"cost has prices for {sorted(map(str, cost))}, but the experts are {names}. "
+                "Pass a price for each of them."
+            )
+        return [cost[name] for name in names]
+    if callable(cost):
+        prices = np.asarray(cost(X), dtype=float)
+        return np.tile(prices[:, np.newaxis], len(names)) if prices.ndim == 1 else prices
+    return cost
