@@ -56,10 +56,7 @@ class DeferralMixin(ClassifierMixin):
     __metadata_request__predict = {"expert_predictions": True, "return_route": UNUSED}
     __metadata_request__score = {"expert_predictions": True}
 
-    @property
-    def score_is_calibrated(self) -> bool:
-        """Whether scores are in units of the cost, so that costs can be subtracted."""
-        return True
+    score_is_calibrated: Any = True  # False: scores order rows, and costs can't be subtracted
 
     def __sklearn_clone__(self):
         # Experts are the world, not parameters: a copy would split their locks and
@@ -79,8 +76,7 @@ class DeferralMixin(ClassifierMixin):
         Returns
         -------
         labels : ndarray of shape (n_rows,)
-            The class of least expected cost: the most probable one, unless
-            ``error_cost`` is a matrix.
+            Of least expected cost: the most probable class, unless ``error_cost`` is a matrix.
         """
         proba = self.predict_proba(X)
         return self.classes_[least_cost_answer(proba, self.error_cost_)]
@@ -163,7 +159,7 @@ class DeferralMixin(ClassifierMixin):
 
         Returns
         -------
-        panel : ndarray of shape (n_rows, n_experts), dtype bool
+        panel : ndarray of bool of shape (n_rows, n_experts)
             One True per deferred row, in the column of its expert.
         """
         return self.predict_route(X)[:, None] == np.arange(1, self.n_experts_ + 1)
@@ -331,8 +327,8 @@ class DeferralMixin(ClassifierMixin):
         Raises
         ------
         ValueError
-            If an expert has no profile, the cost has another length, or the rejector or
-            the policy has learned something about each expert.
+            If an expert has no profile, the cost has another length, or rejector or policy
+            hold state per expert.
         """
         check_is_fitted(self)
         panel = make_panel(experts, None, 0)
@@ -347,10 +343,8 @@ class DeferralMixin(ClassifierMixin):
         found = find_profiles(panel, profiles, known, self.classes_)
         if names != list(known) or any(known[n] is not p for n, p in zip(names, found)):
             if self.policy_.holds_expert_state:
-                raise ValueError(
-                    f"{type(self.policy_).__name__} has learned its experts one by one and can't "
-                    "serve others. Fit again with their answers, or use CostPolicy."
-                )
+                name = type(self.policy_).__name__
+                raise ValueError(f"{name} holds state per expert. Fit again, or use CostPolicy.")
             other._serve_profiles(found)
             other._learned_at = ()  # other experts: no prices are those of fit
         # A column that only an expert could see stays hidden when the expert is gone.
@@ -398,8 +392,8 @@ class DeferralMixin(ClassifierMixin):
         cost = resolve_cost(self.cost, self.routes_[1:], own, X, n_rows)
         if not self.score_is_calibrated and cost.any():
             warnings.warn(
-                f"The scores of {type(self).__name__} order rows but are not in units of the "
-                "cost, so a cost taken off them has no exact meaning. Use a budget instead.",
+                f"The scores of {type(self).__name__} order rows but are not in units of the cost: "
+                "a cost taken off them has no exact meaning. Use a budget instead.",
                 UncalibratedScoreWarning,
                 stacklevel=3,
             )
@@ -418,8 +412,8 @@ class DeferralMixin(ClassifierMixin):
         now = (self.cost, self.error_cost)
         if self.policy_.holds_threshold and not same_prices(self._learned_at, now):
             warnings.warn(
-                f"{type(self.policy_).__name__} learned its threshold at other prices, or with "
-                "other experts, so its limit may not hold. Call fit again.",
+                f"{type(self.policy_).__name__} learned its threshold at other prices or experts; "
+                "its limit may not hold. Call fit again.",
                 StaleThresholdWarning,
                 stacklevel=3,
             )

@@ -153,8 +153,8 @@ class IndexExpert(Expert):
         else:
             raise ExpertAnswerError(
                 f"Expert {self.name!r} looks rows up by their index, but X is a "
-                f"{type(X).__name__} without one. Pass a pandas DataFrame, or build the expert with "
-                "X= to look rows up by content."
+                f"{type(X).__name__} without one. Pass a pandas DataFrame, or build the expert "
+                "with X= to look rows up by content."
             )
         answers = np.empty(len(keys), dtype=object)
         answers[:] = [self.table_.get(key) for key in keys]

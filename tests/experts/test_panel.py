@@ -75,7 +75,7 @@ def test_bad_names_are_refused(experts, message):
         make_panel(experts, None, 0)
 
 
-@pytest.mark.parametrize("experts", [("nurse", rule), [("nurse", "doctor", rule)], "reader", [3]])
+@pytest.mark.parametrize("experts", [[("nurse", "doctor", rule)], "reader", [3]])
 def test_what_is_no_expert_is_refused(experts):
     with pytest.raises(TypeError, match="can't be an expert"):
         make_panel(experts, None, 0)
