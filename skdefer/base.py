@@ -28,7 +28,7 @@ from skdefer.experts._profile import ExpertProfile
 from skdefer.policies._base import BasePolicy
 from skdefer.policies._explanation import explain_routes
 from skdefer.utils._clone import clone_sharing
-from skdefer.utils._rows import check_rows, drop_columns
+from skdefer.utils._rows import check_rows, check_same_order, drop_columns
 from skdefer.utils._signature import keywords_only
 
 
@@ -114,8 +114,7 @@ class DeferralMixin(ClassifierMixin):
         Returns
         -------
         score : ndarray of shape (n_rows, n_experts)
-            Expected loss of the model's answer less that of the expert's answer and less
-            the expert's cost, in units of the cost. Above 0: worth it.
+            Expected loss of the model's answer less the expert's, less the expert's cost.
         """
         return self._weigh(X).score
 
@@ -201,6 +200,7 @@ class DeferralMixin(ClassifierMixin):
         check_is_fitted(self)
         n_rows = check_rows(X)
         on_missing = "model" if self._rejects_only else self.on_missing
+        check_same_order(expert_predictions, X)
         codes = answers_at_hand(
             self._panel, n_rows, expert_predictions, self.classes_, on_missing=on_missing
         )

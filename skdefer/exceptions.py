@@ -19,6 +19,7 @@ __all__ = [
     "SkdeferWarning",
     "StaleThresholdWarning",
     "UnansweredError",
+    "UnansweredWarning",
     "UncachedWarning",
     "UncalibratedScoreWarning",
     "UnseenClassWarning",
@@ -79,6 +80,10 @@ class ModelDisagreementWarning(SkdeferWarning):
 
 class UncachedWarning(SkdeferWarning):
     """``memory`` was given, but something can't be hashed and so is not kept."""
+
+
+class UnansweredWarning(SkdeferWarning):
+    """No answer of a recorded expert reached ``predict``; the model answers for them."""
 
 
 class SilentExpertWarning(SkdeferWarning):

@@ -36,7 +36,7 @@ from skdefer.experts._panel import encode_checked, make_panel, visible
 from skdefer.experts._profile import ExpertProfile
 from skdefer.policies import CostPolicy
 from skdefer.rejectors import ConfidenceRejector, LearnedRejector
-from skdefer.utils._rows import check_rows, take_rows
+from skdefer.utils._rows import check_rows, check_same_order, take_rows
 from skdefer.utils._signature import keywords_only
 from skdefer.utils._validation import check_answers, check_target, check_weights, encode_answers
 
@@ -85,8 +85,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
     n_jobs : int, default=None
         Folds fitted at once.
     random_state : int, RandomState instance or None, default=None
-        Seed of the rejector, unless it has its own, and of the choice of rows that an
-        expert with ``max_queries`` is asked for.
+        Seed of a rejector that has none, and of the rows asked about under ``max_queries``.
     verbose : int, default=0
         Of the out-of-fold pass.
 
@@ -113,7 +112,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
 
     See Also
     --------
-    skdefer.metrics.deferral_report : What deferral gains, on rows of your own.
+    skdefer.metrics.estimator_report : What deferral gains, on rows of your own.
 
     Examples
     --------
@@ -218,6 +217,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
 
         answers, columns = None, None
         if expert_predictions is not None:
+            check_same_order(expert_predictions, X)
             answers, columns = check_answers(expert_predictions, n_rows)
         panel = make_panel(self.experts, columns, 0 if answers is None else answers.shape[1])
         if answers is None:
@@ -343,8 +343,8 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
             raise ValueError(
                 "sample_weight came with a Pipeline as estimator, and without metadata routing it "
                 "can't be known which step they are for. Call "
-                "sklearn.set_config(enable_metadata_routing=True) and, on that step, "
-                "set_fit_request(sample_weight=True)."
+                "sklearn.set_config(enable_metadata_routing=True) and set_fit_request("
+                "sample_weight=True) on that step, with False on the others."
             )
         return given
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from skdefer.displays._base import Display, answers_of, in_percent, numbered, thinned
 from skdefer.metrics import deferral_curve, deferral_rate, system_accuracy_score
 from skdefer.metrics._inputs import check_rows
+from skdefer.metrics._reading import read_route
 
 if TYPE_CHECKING:
     import pandas
@@ -166,12 +167,13 @@ class DeferralCurveDisplay(Display):
                 "your own."
             )
         score = estimator.deferral_score(X)
+        answers = answers_of(estimator, X, expert_predictions)
         return cls.from_predictions(
             y,
             estimator.predict_model(X),
-            answers_of(estimator, X, expert_predictions),
+            answers,
             score,
-            route=estimator.predict_route(X),
+            route=read_route(estimator, X, answers),
             expert_names=estimator.routes_[1:],
             sample_weight=sample_weight,
             name=name,

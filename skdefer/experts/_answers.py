@@ -46,7 +46,7 @@ class AnswerStore:
 
         return sqlite3.connect(self.path, timeout=60.0)
 
-    def get(self, expert: str, keys: np.ndarray) -> np.ndarray:
+    def get(self, expert: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Look answers up.
 
         Parameters
@@ -59,9 +59,12 @@ class AnswerStore:
         Returns
         -------
         answers : ndarray of shape (n_rows,), dtype object
-            None where the store has no answer.
+            None where the expert abstained, or was not asked.
+        known : ndarray of bool of shape (n_rows,)
+            Whether the expert was asked.
         """
         answers = np.full(len(keys), None, dtype=object)
+        known = np.zeros(len(keys), dtype=bool)
         with closing(self._connect()) as connection:
             # A row of a prepared statement costs microseconds, however large the store.
             for i, key in enumerate(keys.tolist()):
@@ -69,11 +72,11 @@ class AnswerStore:
                     "SELECT answer FROM answers WHERE expert = ? AND row = ?", (expert, key)
                 ).fetchone()
                 if found is not None:
-                    answers[i] = json.loads(found[0])
-        return answers
+                    answers[i], known[i] = json.loads(found[0]), True
+        return answers, known
 
     def put(self, expert: str, keys: np.ndarray, answers: np.ndarray) -> None:
-        """Keep answers; missing ones are left out, and what JSON can't hold.
+        """Keep answers, abstentions too: they were paid for. What JSON can't hold is left out.
 
         Parameters
         ----------
@@ -82,7 +85,7 @@ class AnswerStore:
         keys : ndarray of shape (n_rows,), dtype 'S32'
             Content of the rows, from ``row_keys``.
         answers : ndarray of shape (n_rows,), dtype object
-            Labels; None, which is to be asked for again.
+            Labels, None for an abstention.
         """
         texts = map(_as_json, answers)
         rows = [(expert, key, text) for key, text in zip(keys.tolist(), texts, strict=True) if text]
@@ -91,6 +94,7 @@ class AnswerStore:
 
 
 def _as_json(label: Any) -> str | None:
-    """Write a label, None where there is none or it would come back as another."""
+    """Write a label, or an abstention; None where it would come back as another."""
     label = label.item() if isinstance(label, np.generic) else label
-    return json.dumps(label) if isinstance(label, (str, bool, int, float)) else None
+    keeps = label is None or isinstance(label, (str, bool, int, float))
+    return json.dumps(label) if keeps else None

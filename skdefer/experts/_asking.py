@@ -11,10 +11,11 @@ from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertPredictionsMissingError,
     UnansweredError,
+    UnansweredWarning,
     UncachedWarning,
 )
 from skdefer.experts._answers import AnswerStore
-from skdefer.experts._base import Expert
+from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import MISSING_FATE, encode_checked, visible
 from skdefer.utils._rows import count_rows, row_keys, take_rows
 from skdefer.utils._validation import MISSING, check_answers, decode_answers, is_missing
@@ -63,9 +64,9 @@ def ask(
     if store is None or key is None:
         return _call(name, expert, X)
     keys = row_keys(X)
-    answers = store.get(key, keys)
+    answers, known = store.get(key, keys)
     # Identical rows of one batch are asked for once, in the order of the rows.
-    unknown = np.flatnonzero(is_missing(answers))
+    unknown = np.flatnonzero(~known)
     _, first, copies = np.unique(keys[unknown], return_index=True, return_inverse=True)
     order = np.argsort(first)
     new = unknown[first[order]]
@@ -191,15 +192,27 @@ def answers_at_hand(
     if expert_predictions is not None:
         answers = check_answers(expert_predictions, n_rows, names=names)[0]
         return np.maximum(encode_checked(answers, classes, names, fate=MISSING_FATE), MISSING)
-    silent = [name for name, expert in panel.items() if not expert.can_answer]
-    if silent and on_missing == "raise":
+    silent = [
+        name
+        for name, expert in panel.items()
+        if not expert.can_answer and not isinstance(expert, AbsentExpert)
+    ]
+    if silent:
         # Even if no row is deferred: else a search would drop the candidates that defer
         # and pick the one that never does.
-        raise ExpertPredictionsMissingError(
+        message = (
             f"The experts {silent} are known by their record alone and can't be asked, and predict "
             "got no expert_predictions. Pass predict(X, expert_predictions=...); in a search or "
             "cross-validation, whose scorers never pass them, use experts that carry their "
-            "answers (ColumnExpert, IndexExpert) or a callable. Or set on_missing='model'."
+            "answers (ColumnExpert, IndexExpert) or a callable."
+        )
+        if on_missing == "raise":
+            raise ExpertPredictionsMissingError(message)
+        warnings.warn(
+            f"{message} The others, or the model alone, answer for them (on_missing="
+            f"{on_missing!r}).",
+            UnansweredWarning,
+            stacklevel=4,
         )
     return np.full((n_rows, len(names)), MISSING)
 

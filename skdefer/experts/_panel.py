@@ -208,8 +208,10 @@ def encode_checked(
                 "for a scaler or an encoder that has touched them, or for another column."
             )
     counts = {name: int(outside[:, j].sum()) for j, name in enumerate(names) if outside[:, j].any()}
+    examples = sorted({repr(a) for a in answers[outside][:50].tolist()})[:3]
     warnings.warn(
-        f"Answers outside the classes {classes.tolist()}: {counts}. They {fate}.",
+        f"Answers outside the classes {classes.tolist()}, such as {', '.join(examples)}, in "
+        f"{len(answers)} rows: {counts}. They {fate}. Write None where there is no answer.",
         OutOfLabelsWarning,
         stacklevel=3,
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
 
+from skdefer.utils._rows import count_rows
 from skdefer.utils._validation import (
     OUT_OF_LABELS,
     check_answers,
@@ -92,7 +93,12 @@ def tally(
     answers a on rows of class k; the last column is of answers outside the classes. Each
     answer takes the factor ``decay`` off all earlier ones.
     """
-    check_consistent_length(expert_predictions, y)
+    n_answers = count_rows(expert_predictions)
+    if n_answers != len(y):
+        raise ValueError(
+            f"expert_predictions has {n_answers} answers, but y has {len(y)} labels; pass one "
+            "answer per label, None where there is none."
+        )
     counts = np.zeros((len(classes), len(classes) + 1))
     y = check_truth(y)
     if not len(y):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skdefer.metrics._reading import read_answers, read_prices
+from skdefer.metrics._reading import read_answers, read_prices, read_route
 from skdefer.metrics._report import deferral_report
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def estimator_report(
     Returns
     -------
     report : DataFrame
-        A row per strategy; see :func:`deferral_report`.
+        A row per strategy; see :func:`deferral_report`. ``system`` is what ``predict`` does:
+        a handed-over row without an answer goes on as ``on_missing`` says, to the model
+        where it says ``"raise"``.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def estimator_report(
         estimator.predict_model(X),
         answers,
         estimator.deferral_score(X),
-        estimator.predict_route(X),
+        read_route(estimator, X, answers),
         cost=read_prices(estimator, X, cost),
         error_cost=error_cost,
         labels=estimator.classes_,

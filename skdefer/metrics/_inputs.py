@@ -12,6 +12,8 @@ from skdefer.utils._validation import _as_objects, check_answers, check_weights,
 
 _NUMBERS = "biuf"
 
+_MANY = 30  # answers that can't all be wrong labels by chance
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -88,12 +90,31 @@ def check_rows(y_true: Any, y_pred: Any, expert_predictions: Any) -> Rows:
         )
     answers, answered, names = check_expert_predictions(expert_predictions, len(y_true))
     expert_right = equal(answers, y_true[:, np.newaxis]) & answered
+    _check_some_label(answers, answered, expert_right, y_true, y_pred)
     # Columns are read one at a time, so they lie one after the other.
     right = np.empty((len(y_true), 1 + answers.shape[1]), dtype=bool, order="F")
     right[:, 0] = equal(y_pred, y_true)
     for j in range(answers.shape[1]):
         right[:, 1 + j] = np.where(answered[:, j], expert_right[:, j], right[:, 0])
     return Rows(y_true, y_pred, answers, answered, expert_right, right, names)
+
+
+def _check_some_label(
+    answers: np.ndarray,
+    answered: np.ndarray,
+    expert_right: np.ndarray,
+    y_true: np.ndarray,
+    y_pred: np.ndarray,
+) -> None:
+    """Refuse an expert who speaks of other labels: many answers, never a label at all."""
+    many = answered.sum(axis=0) >= _MANY
+    for j in np.flatnonzero(many & ~expert_right.any(axis=0)):
+        said = answers[answered[:, j], j].tolist()
+        if not set(map(str, said)) & set(map(str, y_true.tolist() + y_pred.tolist())):
+            raise ValueError(
+                f"Column {j} of expert_predictions has no label of y_true or y_pred: it says "
+                f"{said[0]!r}, where y_true says {y_true[0]!r}. Pass answers in its labels."
+            )
 
 
 def check_labels(values: Any, name: str, n_rows: int | None = None) -> np.ndarray:

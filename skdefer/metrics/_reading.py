@@ -51,6 +51,38 @@ def read_answers(estimator: Any, X: Any, expert_predictions: Any, *, what: str) 
     return answers
 
 
+def read_route(estimator: Any, X: Any, answers: np.ndarray) -> np.ndarray:
+    """Find who really answers each row, given all answers; nobody is asked.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted deferral estimator.
+    X : the rows
+        As ``estimator.predict`` takes them.
+    answers : ndarray of shape (n_rows, n_experts)
+        From :func:`read_answers`.
+
+    Returns
+    -------
+    route : ndarray of int of shape (n_rows,)
+        A handed-over row without an answer goes on as the estimator's ``on_missing`` says,
+        capacities aside; with "raise", where ``predict`` would stop, it stays handed over.
+    """
+    route, missing = estimator.predict_route(X), is_missing(answers)
+    lost = (route > 0) & missing[np.arange(len(route)), route - 1]
+    on_missing = getattr(estimator, "on_missing", "raise")
+    if on_missing == "raise" or not lost.any():
+        return route
+    route = np.where(lost, 0, route)
+    if on_missing == "next":
+        score = estimator.deferral_score(X)
+        left = np.where(missing | (score <= 0), -np.inf, score)
+        found = lost & (left.max(axis=1) > -np.inf)
+        route[found] = left[found].argmax(axis=1) + 1
+    return route
+
+
 def read_prices(estimator: Any, X: Any, cost: Any) -> Any:
     """Bring prices to the order of the experts.
 

@@ -32,6 +32,24 @@ def check_rows(X: Any) -> int:
     return n_rows
 
 
+def check_same_order(answers: Any, X: Any) -> None:
+    """Refuse a pandas table of answers that has the index of ``X`` in another order.
+
+    Answers are matched by position, as everywhere in scikit-learn; such an index says that
+    they were meant by name.
+    """
+    if not (hasattr(answers, "iloc") and hasattr(X, "iloc")) or len(answers) != len(X):
+        return
+    if answers.index.equals(X.index) or not (answers.index.is_unique and X.index.is_unique):
+        return
+    if answers.index.difference(X.index).empty:
+        raise ValueError(
+            "The index of expert_predictions is that of X in another order, but answers are "
+            "matched by position. Pass expert_predictions.loc[X.index], or an array if "
+            "positions are meant."
+        )
+
+
 def take_rows(X: Any, rows: np.ndarray) -> Any:
     """Take rows by position or mask; the container stays what it was, if sparse then CSR."""
     if X is None:

@@ -400,6 +400,16 @@ def test_a_threshold_learned_at_other_prices_is_warned_of():
     assert batch.set_params(cost=0.1).predict_defer(X).mean() <= 0.2
 
 
+def test_answers_with_the_index_in_another_order_are_refused():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    answers = pd.Series(RECORD).sample(frac=1.0, random_state=0)
+    with pytest.raises(ValueError, match="index of expert_predictions is that of X in another"):
+        DeferralClassifier().fit(frame, Y, expert_predictions=answers)
+    clf = DeferralClassifier().fit(frame, Y, expert_predictions=answers.loc[frame.index])
+    with pytest.raises(ValueError, match="in another order"):
+        clf.predict(frame, expert_predictions=answers)
+
+
 def test_an_expert_who_never_answers():
     silent = ("silent", lambda rows: [None] * len(rows))
     with pytest.raises(ValueError, match=r"\['silent'\] gave no answer at all"):

@@ -24,7 +24,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skdefer import ColumnExpert, DeferralClassifier, IndexExpert
-from skdefer.exceptions import ExpertPredictionsMissingError, UncachedWarning
+from skdefer.exceptions import (
+    ExpertPredictionsMissingError,
+    UnansweredWarning,
+    UncachedWarning,
+)
 from skdefer.experts import CallableExpert
 from skdefer.metrics import aursac_score, make_deferral_scorer, system_cost_scorer
 from tests.conftest import CountingExpert, make_data
@@ -191,7 +195,8 @@ def test_groups_and_answers_travel_together_by_routing():
 def test_answers_for_an_outer_pipeline():
     pipe = make_pipeline(StandardScaler(), DeferralClassifier(on_missing="model"))
     pipe.fit(X, Y, deferralclassifier__expert_predictions=RECORD)
-    assert pipe.predict(X).shape == (240,)
+    with pytest.warns(UnansweredWarning):
+        assert pipe.predict(X).shape == (240,)
 
 
 # -- memory -------------------------------------------------------------------------

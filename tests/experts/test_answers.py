@@ -44,10 +44,10 @@ KEYS = row_keys(np.arange(8))
 def test_answers_come_back_as_they_went_in(store, answers, back):
     back = answers if back is None else back
     store.put("desk|1", KEYS, objects(answers))
-    got = store.get("desk|1", KEYS)
+    got, _ = store.get("desk|1", KEYS)
     assert got.tolist() == back
     assert [type(a) for a in got] == [type(a) for a in back]
-    assert AnswerStore(store.path).get("desk|1", KEYS[::-1]).tolist() == back[::-1]
+    assert AnswerStore(store.path).get("desk|1", KEYS[::-1])[0].tolist() == back[::-1]
 
 
 @given(
@@ -61,37 +61,38 @@ def test_answers_come_back_as_they_went_in(store, answers, back):
 def test_any_label_round_trips(tmp_path_factory, answers):
     store = AnswerStore(tmp_path_factory.mktemp("store") / "answers.sqlite")
     store.put("e", KEYS, objects(answers))
-    assert store.get("e", KEYS).tolist() == answers
+    assert store.get("e", KEYS)[0].tolist() == answers
 
 
-def test_holes_are_not_kept(store):
+def test_abstentions_are_kept(store):
     store.put("e", KEYS[:2], objects([None, "a"]))
-    store.put("e", KEYS[1:2], objects([None]))
-    assert store.get("e", KEYS[:3]).tolist() == [None, "a", None]
+    answers, known = store.get("e", KEYS[:3])
+    assert answers.tolist() == [None, "a", None]
+    assert known.tolist() == [True, True, False]
 
 
 def test_what_would_come_back_as_something_else_is_not_kept(store):
     store.put("e", KEYS[:3], objects([("a", "b"), b"bytes", "a"]))
-    assert store.get("e", KEYS[:3]).tolist() == [None, None, "a"]
+    assert store.get("e", KEYS[:3])[0].tolist() == [None, None, "a"]
 
 
 def test_a_later_answer_replaces_an_earlier_one(store):
     store.put("e", KEYS[:1], objects(["old"]))
     store.put("e", KEYS[:1], objects(["new"]))
-    assert store.get("e", KEYS[:1]).tolist() == ["new"]
+    assert store.get("e", KEYS[:1])[0].tolist() == ["new"]
 
 
 def test_experts_and_versions_are_kept_apart(store):
     store.put("desk|1", KEYS[:1], objects(["a"]))
     store.put("desk|2", KEYS[:1], objects(["b"]))
-    assert store.get("desk|1", KEYS[:1]).tolist() == ["a"]
-    assert store.get("desk|2", KEYS[:1]).tolist() == ["b"]
-    assert store.get("desk", KEYS[:1]).tolist() == [None]
+    assert store.get("desk|1", KEYS[:1])[0].tolist() == ["a"]
+    assert store.get("desk|2", KEYS[:1])[0].tolist() == ["b"]
+    assert store.get("desk", KEYS[:1])[0].tolist() == [None]
 
 
 def test_no_rows(store):
     store.put("e", KEYS[:0], objects([]))
-    assert store.get("e", KEYS[:0]).tolist() == []
+    assert store.get("e", KEYS[:0])[0].tolist() == []
 
 
 def test_threads_write_side_by_side(tmp_path):
@@ -104,7 +105,7 @@ def test_threads_write_side_by_side(tmp_path):
             for j in range(5):
                 keys = row_keys(np.array([[i, j]]))
                 store.put("e", keys, objects([f"{i}-{j}"]))
-                assert store.get("e", keys).tolist() == [f"{i}-{j}"]
+                assert store.get("e", keys)[0].tolist() == [f"{i}-{j}"]
         except Exception as error:
             errors.append(error)
 
@@ -115,7 +116,7 @@ def test_threads_write_side_by_side(tmp_path):
         thread.join()
     assert not errors
     pairs = np.array([[i, j] for i in range(8) for j in range(5)])
-    assert AnswerStore(path).get("e", row_keys(pairs)).tolist() == [f"{i}-{j}" for i, j in pairs]
+    assert AnswerStore(path).get("e", row_keys(pairs))[0].tolist() == [f"{i}-{j}" for i, j in pairs]
 
 
 WRITER = """
@@ -142,5 +143,5 @@ def test_processes_write_side_by_side(tmp_path):
     store = AnswerStore(path)
     for i in range(2):
         rows = np.array([[i, j] for j in range(40)])
-        assert store.get("own", row_keys(rows)).tolist() == [i] * 40
-    assert set(store.get("shared", row_keys(np.arange(40)))) <= {0, 1}
+        assert store.get("own", row_keys(rows))[0].tolist() == [i] * 40
+    assert set(store.get("shared", row_keys(np.arange(40)))[0]) <= {0, 1}

@@ -16,6 +16,7 @@ from skdefer.exceptions import (
     ExpertPredictionsMissingError,
     OutOfLabelsWarning,
     UnansweredError,
+    UnansweredWarning,
     UncachedWarning,
 )
 from skdefer.experts import CallableExpert, ClassifierExpert, ColumnExpert, Expert, IndexExpert
@@ -208,12 +209,12 @@ def test_identical_rows_are_asked_for_once_in_their_order(store):
     assert function.batches == [[2, 0, 1]]
 
 
-def test_holes_are_asked_for_again(store):
+def test_an_abstention_is_not_bought_twice(store):
     function = Counting([None, "b"])
     expert = CallableExpert(function, version="1")
     assert ask_stored(expert, [0, 1], store) == [None, "b"]
     assert ask_stored(expert, [0, 1], store) == [None, "b"]
-    assert function.batches == [[0, 1], [0]]
+    assert function.batches == [[0, 1]]
 
 
 def test_another_version_or_name_is_asked_again(store):
@@ -327,11 +328,12 @@ def test_no_answers_at_hand_are_an_error_where_nobody_can_be_asked():
     panel = make_panel([("a", YES), ("b", RecordedExpert())], None, 0)
     with pytest.raises(
         ExpertPredictionsMissingError,
-        match=r"The experts \['b'\] are known by their record.*Pass predict.*Or set on_missing",
+        match=r"The experts \['b'\] are known by their record.*Pass predict.*or a callable",
     ):
         answers_at_hand(panel, 2, None, CLASSES, on_missing="raise")
     for on_missing in ("model", "next"):
-        codes = answers_at_hand(panel, 2, None, CLASSES, on_missing=on_missing)
+        with pytest.warns(UnansweredWarning, match=r"\['b'\].*answer for them"):
+            codes = answers_at_hand(panel, 2, None, CLASSES, on_missing=on_missing)
         assert codes.tolist() == [[-1, -1]] * 2
     alone = make_panel(YES, None, 0)
     assert answers_at_hand(alone, 1, None, CLASSES, on_missing="raise").tolist() == [[-1]]

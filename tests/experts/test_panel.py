@@ -117,7 +117,8 @@ def test_one_warning_counts_what_is_outside():
     with pytest.warns(OutOfLabelsWarning) as caught:
         codes = encode_checked(answers, CLASSES, ["a", "b"], fate="count as wrong in fit")
     assert [str(w.message) for w in caught] == [
-        "Answers outside the classes ['cat', 'dog']: {'a': 2, 'b': 1}. They count as wrong in fit."
+        "Answers outside the classes ['cat', 'dog'], such as 'ant', 'owl', in 3 rows: "
+        "{'a': 2, 'b': 1}. They count as wrong in fit. Write None where there is no answer."
     ]
     assert codes.tolist() == [[0, -2], [-2, 1], [-2, 1]]
 

@@ -506,7 +506,7 @@ def test_bad_parameters_are_refused_in_fit(parameters, message):
     ("answers", "y", "weight", "message"),
     [
         ([], [], None, "the classes are not known. Pass ExpertProfile"),
-        (["cat"], ["cat", "dog"], None, "inconsistent numbers of samples"),
+        (["cat"], ["cat", "dog"], None, "expected|pass one answer per label"),
         ([["cat", "dog"]], ["cat"], None, "2 columns; a profile is of one expert. Fit one"),
         ([0, 1], [0.0, np.nan], None, r"y is missing .* on 1 of 2 rows; expected.*Leave"),
         (["a", "b"], np.array(["a", None], dtype=object), None, "y is missing"),

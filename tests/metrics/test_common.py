@@ -20,7 +20,7 @@ from .cases import make_case
 METRICS = {
     name: getattr(skdefer.metrics, name)
     for name in skdefer.metrics.__all__
-    if not name.startswith("make_") and not name.endswith("_scorer")
+    if not name.startswith("make_") and not name.endswith("_scorer") and name != "estimator_report"
 }
 PARAMETERS = {name: set(inspect.signature(metric).parameters) for name, metric in METRICS.items()}
 RANKING = [name for name in METRICS if "deferral_score" in PARAMETERS[name]]
