@@ -36,5 +36,6 @@ def import_optional(module: str, *, needed_for: str) -> ModuleType:
         extra = _EXTRA_OF[package]
         raise ImportError(
             f"{needed_for} needs {package}, which is not installed. "
-            f'Install it with: pip install "skdefer[{extra}]" (in a clone: pip install ".[{extra}]")'
+            f'Install it with: pip install "skdefer[{extra}]" or, in a clone, '
+            f'pip install ".[{extra}]".'
         ) from error
