@@ -151,6 +151,10 @@ def make_splits(cv: Any, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.nd
     splits : list of (train, test)
         Positions of rows.
     """
+    if groups is not None and len(groups) != len(y):
+        raise ValueError(
+            f"groups has {len(groups)} entries, but X has {len(y)} rows; pass one group per row."
+        )
     if groups is not None and (cv is None or isinstance(cv, int)):
         splitter: Any = StratifiedGroupKFold(5 if cv is None else cv)
     else:

@@ -30,7 +30,7 @@ from skdefer.deferral._out_of_fold import (
     cross_fit_losses,
     make_splits,
 )
-from skdefer.deferral._record import buy_answers
+from skdefer.deferral._record import buy_answers, check_columns
 from skdefer.exceptions import CapacityWarning, ModelDisagreementWarning
 from skdefer.experts._panel import encode_checked, make_panel, visible
 from skdefer.experts._profile import ExpertProfile
@@ -221,16 +221,16 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
             answers, columns = check_answers(expert_predictions, n_rows)
         panel = make_panel(self.experts, columns, 0 if answers is None else answers.shape[1])
         if answers is None:
+            check_columns(panel, X)  # a typo shows now, not after the out-of-fold pass
             answers = np.full((n_rows, len(panel)), None, dtype=object)
         else:
             answers = check_answers(expert_predictions, n_rows, names=list(panel))[0]
             encode_checked(answers, self.classes_, list(panel), fate="count as wrong in fit")
         self._set_panel(panel)
-        own = [expert.cost for expert in panel.values()]
         seen = visible(X, panel)
-        cost = np.broadcast_to(
-            resolve_cost(self.cost, list(panel), own, seen, n_rows), (n_rows, len(panel))
-        )
+        own = [expert.cost for expert in panel.values()]
+        cost = resolve_cost(self.cost, list(panel), own, seen, n_rows)
+        cost = np.broadcast_to(cost, answers.shape)
         rejector, policy = self._parts()
 
         cache = FittingCache(check_memory(self.memory), estimator, seen, y, fit_params)

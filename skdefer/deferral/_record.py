@@ -80,6 +80,14 @@ def buy_answers(
     return answers
 
 
+def check_columns(panel: dict[str, Expert], X: Any) -> None:
+    """Find out before anything is fitted whether X has the columns that experts read."""
+    first = take_rows(X, np.arange(1))
+    for expert in panel.values():
+        if expert.column is not None:
+            expert.answers(first)
+
+
 def _check_silence(panel: dict[str, Expert], answers: np.ndarray) -> None:
     """Refuse to learn from nobody; warn of experts that only the prior speaks for."""
     silent = [

@@ -609,8 +609,15 @@ def test_other_columns_at_predict_than_at_fit():
 def test_a_column_expert_needs_a_frame_with_its_column():
     with pytest.raises(ExpertAnswerError, match="without column names"):
         DeferralClassifier(experts=ColumnExpert("reader")).fit(X, Y)
-    with pytest.raises(ExpertAnswerError, match="which X lacks"):
-        DeferralClassifier(experts=ColumnExpert("reader")).fit(pd.DataFrame(X), Y)
+    Recorder.fits = []
+    with pytest.raises(ExpertAnswerError, match="^Expert 'raeder' reads .* which X lacks"):
+        DeferralClassifier(Recorder(), ColumnExpert("raeder")).fit(pd.DataFrame(X), Y)
+    assert not Recorder.fits
+
+
+def test_groups_of_another_length():
+    with pytest.raises(ValueError, match="groups has 2 entries, but X has 300 rows"):
+        DeferralClassifier().fit(X, Y, expert_predictions=RECORD, groups=[1, 2])
 
 
 def test_a_capacity_that_nobody_holds_is_warned_of():
