@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from skdefer.costs import error_unit, least_cost_answer, resolve_cost, same_prices
-from skdefer.exceptions import StaleThresholdWarning, UncalibratedScoreWarning
+from skdefer.costs import error_unit, least_cost_answer, resolve_cost
+from skdefer.exceptions import UncalibratedScoreWarning
 from skdefer.experts._asking import answers_at_hand, ask_panel, collect, open_store
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import (
     MODEL,
     find_profiles,
+    given_names,
     make_panel,
     visible,
 )
 from skdefer.experts._profile import ExpertProfile
-from skdefer.policies._base import BasePolicy
+from skdefer.policies._base import BasePolicy, warn_if_stale
 from skdefer.policies._explanation import explain_routes
 from skdefer.utils._clone import clone_sharing
 from skdefer.utils._rows import check_rows, check_same_order, drop_columns
@@ -82,10 +83,7 @@ class DeferralMixin(ClassifierMixin):
         return self.classes_[least_cost_answer(proba, self.error_cost_)]
 
     def predict_proba(self, X):
-        """Class probabilities of the model alone; no expert is asked.
-
-        Scorers that read probabilities (``"roc_auc"``, ``"neg_log_loss"``) therefore
-        measure the model, not the system.
+        """Class probabilities of the model alone, which ``"roc_auc"`` and its like measure.
 
         Parameters
         ----------
@@ -334,22 +332,26 @@ class DeferralMixin(ClassifierMixin):
         panel = make_panel(experts, None, 0)
         names = list(panel)
         other = copy.copy(self)
+        for part in {"rejector", "policy"} & vars(self).keys():  # the copy has its own
+            setattr(other, part, clone(getattr(self, part), safe=False))
         other.experts = experts
         if cost is not None:
             other.cost = cost
         if not callable(other.cost):
             resolve_cost(other.cost, names, [e.cost for e in panel.values()], None, 0)
-        known = dict(zip(self.routes_[1:], self.profiles_, strict=True))
+        # A made-up name ("expert_1") doesn't make a stranger somebody that was met.
+        met = zip(self.routes_[1:], self.profiles_, strict=True)
+        named = set() if self._rejects_only else given_names(experts)
+        known = {name: profile for name, profile in met if name in named or profiles is not None}
         found = find_profiles(panel, profiles, known, self.classes_)
-        if names != list(known) or any(known[n] is not p for n, p in zip(names, found)):
+        if names != self.routes_[1:] or any(p is not q for p, q in zip(found, self.profiles_)):
             if self.policy_.holds_expert_state:
                 name = type(self.policy_).__name__
                 raise ValueError(f"{name} holds state per expert. Fit again, or use CostPolicy.")
             other._serve_profiles(found)
             other._learned_at = ()  # other experts: no prices are those of fit
         # A column that only an expert could see stays hidden when the expert is gone.
-        columns = {e.column for e in self.experts_ if e.column is not None}
-        other._set_panel(panel, columns.union(self._former_columns))
+        other._set_panel(panel, {*self._former_columns, *(e.column for e in self.experts_)})
         return other
 
     def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
@@ -358,15 +360,20 @@ class DeferralMixin(ClassifierMixin):
 
     # -- inside ---------------------------------------------------------------------
 
-    def _set_panel(self, panel: dict[str, Expert], former: Collection[str] = ()) -> None:
-        self._former_columns = sorted({*former} - {e.column for e in panel.values()})
+    def _set_panel(self, panel: dict[str, Expert], former: Collection[Any] = ()) -> None:
+        self._former_columns = sorted({*former} - {None, *(e.column for e in panel.values())})
         self.experts_ = list(panel.values())
         self.routes_ = [MODEL, *panel]
         self.n_experts_ = len(panel)
 
     def _set_policy(self, policy: BasePolicy) -> None:
         self.policy_ = policy
-        self._learned_at: tuple[Any, ...] = (self.cost, self.error_cost)
+        self._learned_at: tuple[Any, ...] = self._prices()
+
+    def _prices(self) -> tuple[Any, ...]:
+        own = [expert.cost for expert in self.experts_] if self.cost is None else None
+        kept = (p if callable(p) else copy.deepcopy(p) for p in (self.cost, self.error_cost))
+        return (*kept, own)
 
     def _drop_former(self, X: Any) -> Any:
         return drop_columns(X, self._former_columns)
@@ -409,12 +416,5 @@ class DeferralMixin(ClassifierMixin):
         return error_unit(self.error_cost, self.error_cost_, self.classes_)
 
     def _route(self, weighed: _Weighed) -> np.ndarray:
-        now = (self.cost, self.error_cost)
-        if self.policy_.holds_threshold and not same_prices(self._learned_at, now):
-            warnings.warn(
-                f"{type(self.policy_).__name__} learned its threshold at other prices or experts; "
-                "its limit may not hold. Call fit again.",
-                StaleThresholdWarning,
-                stacklevel=3,
-            )
+        warn_if_stale(self.policy_, self._learned_at, self._prices())
         return self.policy_.route(weighed.score, cost=weighed.cost, X=weighed.X)

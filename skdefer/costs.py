@@ -109,6 +109,8 @@ def resolve_error_cost(error_cost: Any, classes: np.ndarray) -> tuple[float, np.
     ValueError
         For a wrong shape, unknown labels, negative prices, NaN or infinity.
     """
+    if error_cost is None:
+        return 1.0, None
     K = len(classes)
     forms = f"a number, or ({K}, {K}) of them by [true, answered]"
     if hasattr(error_cost, "columns"):

@@ -75,7 +75,7 @@ class UnseenClassWarning(SkdeferWarning):
 
 
 class ModelDisagreementWarning(SkdeferWarning):
-    """``estimator.predict`` disagrees with the least expected cost of its probabilities."""
+    """``estimator.predict`` disagrees with the most probable class."""
 
 
 class UncachedWarning(SkdeferWarning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class FittingCache:
         splits: list[tuple[np.ndarray, np.ndarray]],
         classes: np.ndarray,
         *,
+        with_folds: bool,
         groups: Any,
         n_jobs: int | None,
         verbose: int,
@@ -88,6 +90,8 @@ class FittingCache:
             Positions of rows. Rows in several test folds are averaged.
         classes : ndarray of shape (n_classes,)
             The columns of the result.
+        with_folds : bool
+            Whether ``fold`` is needed: for policies that learn.
         groups : array-like of shape (n_rows,) or None
             Rows of a group share a fold, wherever folds are made here.
         n_jobs, verbose
@@ -118,7 +122,9 @@ class FittingCache:
         return OutOfFold(
             proba=total / np.maximum(times, 1)[:, None],
             covered=times > 0,
-            fold=_first_folds(splits, self.y, times > 0, groups),
+            fold=_first_folds(splits, self.y, times > 0, groups)
+            if with_folds
+            else np.zeros(n_rows, dtype=int),
         )
 
     def _warn_of_unseen(self, splits: list[Any], classes: np.ndarray) -> None:
@@ -155,7 +161,7 @@ def make_splits(cv: Any, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.nd
         raise ValueError(
             f"groups has {len(groups)} entries, but X has {len(y)} rows; pass one group per row."
         )
-    if groups is not None and (cv is None or isinstance(cv, int)):
+    if groups is not None and (cv is None or isinstance(cv, numbers.Integral)):
         splitter: Any = StratifiedGroupKFold(5 if cv is None else cv)
     else:
         splitter = check_cv(cv, y, classifier=True)
@@ -223,7 +229,15 @@ def _first_folds(splits: list[Any], y: np.ndarray, covered: np.ndarray, groups: 
     fold[~covered] = -1
     rows = np.flatnonzero(covered)
     if len(np.unique(fold[rows])) < 2:
-        within = None if groups is None else take_rows(groups, rows)
-        for number, (_, test) in enumerate(make_splits(_FOLDS_WITHIN, rows, y[rows], within)):
+        within = None if groups is None else np.asarray(groups)[rows]
+        few = np.unique(y[rows], return_counts=True)[1].min()
+        few = few if within is None else min(few, len(np.unique(within)))
+        if few < 2:
+            raise ValueError(
+                f"cv leaves one test fold of {len(rows)} rows, too few to learn the policy on "
+                "rows that did not teach the rejector. Use several folds, or a larger test fold."
+            )
+        splits = make_splits(min(_FOLDS_WITHIN, int(few)), rows, y[rows], within)
+        for number, (_, test) in enumerate(splits):
             fold[rows[test]] = number
     return fold

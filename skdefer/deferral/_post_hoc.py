@@ -77,17 +77,17 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         Folds of the out-of-fold pass. A number keeps ``groups`` together; rows in no test
         fold teach the model alone; rows in several are averaged.
     on_missing : {"raise", "model", "next"}, default="raise"
-        What becomes of a deferred row without an answer: an error that carries the answers
-        at hand, the model's answer, or the next expert who gains and has capacity.
+        For a deferred row without an answer: an error that carries the answers at hand, the
+        model's answer, or the next expert who gains and has capacity.
     memory : str or joblib.Memory, default=None
         Keeps fits, out-of-fold probabilities and bought answers, so that a search over
         costs fits the estimator no more often than one candidate does.
     n_jobs : int, default=None
-        Folds fitted at once.
+        Folds at once.
     random_state : int, RandomState instance or None, default=None
         Seed of a rejector that has none, and of the rows asked about under ``max_queries``.
     verbose : int, default=0
-        Of the out-of-fold pass.
+        Of that pass.
 
     Attributes
     ----------
@@ -99,8 +99,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         The experts.
     profiles_ : list of ExpertProfile
         How often each expert is right on each class.
-    rejector_, policy_ : object
-        The fitted rejector and policy.
+    rejector_, policy_ : fitted rejector and policy
     routes_ : list of str
         ``"model"``, then the experts' names.
     n_experts_ : int
@@ -190,14 +189,13 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
             columns of a DataFrame are matched to the experts by name.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows, for the estimator (with metadata routing, if it requests
-            them) and for the rejector.
+            them) and for the rejector, where a weight counts as that many answers.
         groups : array-like of shape (n_rows,), default=None
             Rows of a group stay in one fold.
 
         Returns
         -------
         self : DeferralClassifier
-            The fitted estimator.
 
         Raises
         ------
@@ -235,9 +233,11 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
 
         cache = FittingCache(check_memory(self.memory), estimator, seen, y, fit_params)
         if rejector.learns or policy.learns:
+            unread = _is_frozen(estimator) and not policy.learns  # not even the folds
             out_of_fold = cache.cross_fit(
-                make_splits(self.cv, seen, y, groups),
+                [] if unread else make_splits(self.cv, seen, y, groups),
                 self.classes_,
+                with_folds=policy.learns,
                 groups=groups,
                 n_jobs=self.n_jobs,
                 verbose=self.verbose,
@@ -291,6 +291,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         self.profiles_ = self.rejector_.profiles_
         self.estimator_ = estimator if _is_frozen(estimator) else cache.fit()
         for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)  # of an earlier fit
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         self._warn_if_thresholded(seen)
@@ -312,15 +313,14 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         if not hasattr(estimator, "predict_proba"):
             raise ValueError(
                 f"estimator is {type(estimator).__name__}, which has no predict_proba; expected a "
-                "probabilistic classifier. Wrap it in CalibratedClassifierCV, or set its "
-                "probability option."
+                "probabilistic classifier. Wrap it in CalibratedClassifierCV."
             )
         return estimator if _is_frozen(estimator) else clone(estimator)
 
     def _find_classes(self, estimator, y):
         if _is_frozen(estimator):
             classes = np.unique(estimator.classes_)
-            unknown = sorted({str(label) for label in y[encode_answers(y, classes) < 0]})
+            unknown = sorted(map(str, np.unique(y[encode_answers(y, classes) < 0])))
             if unknown:
                 raise ValueError(
                     f"y has the labels {unknown[:5]}, which the frozen estimator doesn't know; it "
@@ -354,8 +354,9 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
             rejector = clone(self.rejector)
         else:
             rejector = ConfidenceRejector() if self._rejects_only else LearnedRejector()
-        if rejector.get_params().get("random_state", self) is None:
-            rejector.set_params(random_state=self.random_state)
+        for name, value in rejector.get_params().items():
+            if name.rpartition("__")[2] == "random_state" and value is None:
+                rejector.set_params(**{name: self.random_state})
         policy = CostPolicy() if self.policy is None else clone(self.policy)
         for part in (rejector, policy):
             if hasattr(part, "_validate_params"):
@@ -377,8 +378,8 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         if differs.any():
             warnings.warn(
                 f"{type(self.estimator_).__name__}.predict differs from its most probable class on "
-                f"{int(differs.sum())} of {len(differs)} rows (a tuned threshold?). Deferral uses "
-                "the probabilities; say what errors cost with error_cost= instead.",
+                f"{int(differs.sum())} of the first {len(differs)} rows (a tuned threshold?). "
+                "Deferral uses probabilities; say what errors cost with error_cost= instead.",
                 ModelDisagreementWarning,
                 stacklevel=3,
             )
@@ -402,7 +403,6 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         Returns
         -------
         routing : MetadataRouter
-            The routing of scikit-learn.
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
         router = MetadataRouter(owner=self).add_self_request(self)

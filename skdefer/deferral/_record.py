@@ -75,8 +75,11 @@ def buy_answers(
             raise
         answers = answers.astype(object)
         answers[rows, j] = bought
-        encode_checked(answers[:, [j]], classes, [name], fate="count as wrong in fit")
-    _check_silence(panel, answers)
+        try:
+            encode_checked(answers[:, [j]], classes, [name], fate="count as wrong in fit")
+        except ValueError as error:  # paid for all the same
+            raise ExpertAnswerError(str(error), answers) from error
+    _check_silence(panel, answers[covered])
     return answers
 
 

@@ -18,7 +18,13 @@ from skdefer.experts._answers import AnswerStore
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import MISSING_FATE, encode_checked, visible
 from skdefer.utils._rows import count_rows, row_keys, take_rows
-from skdefer.utils._validation import MISSING, check_answers, decode_answers, is_missing
+from skdefer.utils._validation import (
+    MANY,
+    MISSING,
+    check_answers,
+    decode_answers,
+    is_missing,
+)
 
 
 def open_store(memory: Any) -> AnswerStore | None:
@@ -191,7 +197,9 @@ def answers_at_hand(
     names = list(panel)
     if expert_predictions is not None:
         answers = check_answers(expert_predictions, n_rows, names=names)[0]
-        return np.maximum(encode_checked(answers, classes, names, fate=MISSING_FATE), MISSING)
+        refuse = n_rows >= MANY  # a few rows may all be odd; many are another column
+        codes = encode_checked(answers, classes, names, fate=MISSING_FATE, refuse=refuse)
+        return np.maximum(codes, MISSING)
     silent = [
         name
         for name, expert in panel.items()

@@ -104,6 +104,10 @@ class Expert:
         """
         return self.version
 
+    def __sklearn_clone__(self) -> Expert:
+        # Experts are the world, not parameters: a search over experts= must not copy them.
+        return self
+
     def __repr__(self) -> str:
         price = f", cost={self.cost:g}" if self.cost else ""
         return f"{type(self).__name__}(name={self.name!r}{price})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -86,6 +87,16 @@ def visible(X: Any, panel: dict[str, Expert]) -> Any:
     return drop_columns(X, [e.column for e in panel.values() if e.column is not None])
 
 
+def given_names(experts: Any) -> set[str]:
+    """Names that the user gave, to tell them from those that ``make_panel`` made up."""
+    if isinstance(experts, dict):
+        return set(experts)
+    members = [experts] if _split_pair(experts)[0] is not None else experts
+    members = members if isinstance(members, (list, tuple)) else [members]
+    names = {name or getattr(member, "name", None) for name, member in map(_split_pair, members)}
+    return {name for name in names if name is not None}
+
+
 def find_profiles(
     panel: dict[str, Expert],
     given: Any,
@@ -133,7 +144,8 @@ def find_profiles(
         )
     own = [expert.profile or known.get(name) for name, expert in panel.items()]
     found = [old if new is None else new for new, old in zip(given, own, strict=True)]
-    return [_as_profile(p, name, classes) for name, p in zip(panel, found, strict=True)]
+    met = list(known.values())
+    return [_as_profile(p, name, classes, met) for name, p in zip(panel, found, strict=True)]
 
 
 def _is_context(given: Any) -> bool:
@@ -145,14 +157,17 @@ def _is_context(given: Any) -> bool:
     )
 
 
-def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
+def _as_profile(
+    given: Any, name: str, classes: np.ndarray, met: list[ExpertProfile]
+) -> ExpertProfile:
     if given is None:
         raise ValueError(
             f"Nothing is known of the expert {name!r}. Pass profiles=, a fitted ExpertProfile "
             "or past answers (expert_predictions, y) for each expert."
         )
     if isinstance(given, ExpertProfile):
-        return given.align(classes)
+        # A copy: the user's own may go on learning elsewhere.
+        return given if any(given is p for p in met) else copy.deepcopy(given.align(classes))
     if _is_context(given):
         return ExpertProfile(name=name, classes=classes).fit(given[0], given[1])
     raise ValueError(

@@ -171,7 +171,8 @@ def _from_frame(frame: Any) -> tuple[np.ndarray, np.ndarray]:
             f"error_cost has rows for {list(frame.index)} (true) and columns for "
             f"{list(frame.columns)} (answered). Label both by the same classes."
         )
-    return frame.loc[:, frame.index].to_numpy(), np.asarray(frame.index)
+    # reindex: with .loc, labels True and False would be a mask.
+    return frame.reindex(columns=frame.index).to_numpy(), np.asarray(frame.index)
 
 
 def _classes(rows: Rows, labels: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

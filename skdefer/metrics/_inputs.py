@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from skdefer.utils._validation import _as_objects, check_answers, check_weights, is_missing
+from skdefer.utils._validation import MANY, _as_objects, check_answers, check_weights, is_missing
 
 _NUMBERS = "biuf"
-
-_MANY = 30  # answers that can't all be wrong labels by chance
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _check_some_label(
     y_pred: np.ndarray,
 ) -> None:
     """Refuse an expert who speaks of other labels: many answers, never a label at all."""
-    many = answered.sum(axis=0) >= _MANY
+    many = answered.sum(axis=0) >= MANY
     for j in np.flatnonzero(many & ~expert_right.any(axis=0)):
         said = answers[answered[:, j], j].tolist()
         if not set(map(str, said)) & set(map(str, y_true.tolist() + y_pred.tolist())):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from skdefer.costs import resolve_cost
 from skdefer.exceptions import ExpertPredictionsMissingError
-from skdefer.utils._rows import count_rows
+from skdefer.utils._rows import count_rows, drop_columns
 from skdefer.utils._validation import check_answers, is_missing
 
 
@@ -83,7 +83,7 @@ def read_route(estimator: Any, X: Any, answers: np.ndarray) -> np.ndarray:
     return route
 
 
-def read_prices(estimator: Any, X: Any, cost: Any) -> Any:
+def read_prices(estimator: Any, X: Any, cost: Any) -> np.ndarray:
     """Bring prices to the order of the experts.
 
     Parameters
@@ -98,20 +98,10 @@ def read_prices(estimator: Any, X: Any, cost: Any) -> Any:
 
     Returns
     -------
-    cost : float or array-like of shape (n_experts,) or (n_rows, n_experts)
+    cost : ndarray of shape (n_experts,) or (n_rows, n_experts)
         As :func:`skdefer.metrics.system_cost` takes it.
     """
-    names = list(estimator.routes_)[1:]
-    if cost is None:
-        return np.array([float(expert.cost) for expert in estimator.experts_])
-    if isinstance(cost, Mapping):
-        if set(cost) != set(names):
-            raise ValueError(
-                f"cost has prices for {sorted(map(str, cost))}, but the experts are {names}. "
-                "Pass a price for each of them."
-            )
-        return [cost[name] for name in names]
-    if callable(cost):
-        prices = np.asarray(cost(X), dtype=float)
-        return np.tile(prices[:, np.newaxis], len(names)) if prices.ndim == 1 else prices
-    return cost
+    hidden = [e.column for e in estimator.experts_ if getattr(e, "column", None) is not None]
+    X = drop_columns(X, [*hidden, *getattr(estimator, "_former_columns", ())])
+    own = [float(expert.cost) for expert in estimator.experts_]
+    return resolve_cost(cost, list(estimator.routes_)[1:], own, X, count_rows(X))

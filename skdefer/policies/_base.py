@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from skdefer.costs import same_prices
+from skdefer.exceptions import StaleThresholdWarning
 from skdefer.utils._validation import is_missing
 
 
@@ -134,3 +137,14 @@ def best_expert(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(score), dtype=np.intp), score[:, 0]
     best = score.argmax(axis=1)
     return best, np.take_along_axis(score, best[:, None], axis=1)[:, 0]
+
+
+def warn_if_stale(policy: BasePolicy, learned_at: Any, now: Any) -> None:
+    """Warn if a threshold was learned at other prices, or with other experts."""
+    if policy.holds_threshold and not same_prices(learned_at, now):
+        warnings.warn(
+            f"{type(policy).__name__} learned its threshold at other prices or experts; its limit "
+            "may not hold. Call fit again.",
+            StaleThresholdWarning,
+            stacklevel=4,
+        )

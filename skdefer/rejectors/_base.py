@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import resolve_error_cost
 from skdefer.experts._profile import ExpertProfile, always_right
-from skdefer.utils._validation import check_answers, check_weights, encode_answers, is_missing
+from skdefer.utils._validation import check_answers, check_weights, encode_answers
 
 
 class BaseRejector(BaseEstimator):
@@ -66,9 +66,9 @@ class BaseRejector(BaseEstimator):
             The classes in the order of the columns of ``proba``, which must be sorted; those
             of ``y`` if None.
         profiles : sequence of ExpertProfile, default=None
-            One per expert. One that is not fitted gives the prior (and the name) with
-            which the expert's record is read; a fitted one stands for an expert without
-            a record. Not read without ``expert_predictions``.
+            What is known of each expert beforehand: a prior (and a name), or a fitted
+            profile. The expert's record is added to it. Copied; not read without
+            ``expert_predictions``.
 
         Returns
         -------
@@ -120,16 +120,14 @@ class BaseRejector(BaseEstimator):
             )
         profiles = []
         for j, template in enumerate(templates):
-            if hasattr(template, "counts_") and is_missing(answers[:, j]).all():
-                profiles.append(template.align(self.classes_))
-                continue
-            rows = np.ones(len(answers), dtype=bool)
-            profile = clone(template)
-            if profile.classes is None:
-                profile.set_params(classes=self.classes_)
-            else:  # a prior over classes of its own: other rows tell nothing of them
-                rows = np.isin(y, profile.classes)
-            profile.fit(answers[rows, j], np.asarray(y)[rows], weight[rows])
+            profile = copy.deepcopy(template)  # the user's own may go on learning elsewhere
+            if not hasattr(profile, "counts_"):
+                if profile.classes is None:
+                    profile.set_params(classes=self.classes_)
+                profile.fit([], [])
+            # Rows of classes that the profile doesn't have tell it nothing.
+            rows = np.isin(y, profile.classes_)
+            profile.partial_fit(answers[rows, j], np.asarray(y)[rows], weight[rows])
             profiles.append(profile.align(self.classes_))
         return profiles
 

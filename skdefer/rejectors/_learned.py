@@ -164,6 +164,11 @@ class LearnedRejector(BaseRejector):
                 "The features of the rejector are not numeric. Pass features=, a transformer that "
                 f"turns X ({type(X).__name__}) into numbers, or None."
             ) from error
+        if self.estimator is None and not np.isfinite(rows).all():
+            raise ValueError(
+                "The features of the rejector have NaN or infinity. Pass features=, a transformer "
+                "that fills them, or estimator=, a classifier that takes them."
+            )
         return np.column_stack([signals, rows.reshape(len(signals), -1)])
 
     def _rules(self, proba):

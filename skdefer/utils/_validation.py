@@ -12,6 +12,7 @@ from sklearn.utils.validation import column_or_1d
 
 MISSING = -1
 OUT_OF_LABELS = -2
+MANY = 30  # answers that can't all be outside the labels by chance
 
 
 def is_missing(values: Any) -> np.ndarray:

@@ -27,7 +27,7 @@ def test_what_is_missing_names_its_extra(package, extra, monkeypatch):
         import_optional(f"{package}.part", needed_for="DeferralCurveDisplay.plot")
     assert str(caught.value) == (
         f"DeferralCurveDisplay.plot needs {package}, which is not installed. Install it with: "
-        f'pip install "skdefer[{extra}]"'
+        f'pip install "skdefer[{extra}]" or, in a clone, pip install ".[{extra}]".'
     )
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
