@@ -42,7 +42,7 @@ def resolve_cost(
     if cost is None:
         return np.asarray(own, dtype=float)
     if callable(cost):
-        prices = _as_prices(cost(X), "cost(X)")
+        prices = as_prices(cost(X), "cost(X)")
         if prices.shape == (n_rows,):
             prices = np.repeat(prices[:, None], J, axis=1)
         if prices.shape != (n_rows, J):
@@ -60,7 +60,7 @@ def resolve_cost(
                 f"{list(names)}. Give a price for each of them."
             )
         cost = [cost[name] for name in names]
-    prices = _as_prices(cost, "cost")
+    prices = as_prices(cost, "cost")
     if prices.ndim == 0:
         return np.full(J, float(prices))
     if prices.shape != (J,):
@@ -74,7 +74,8 @@ def resolve_cost(
 _COSTS = "a number, one per expert, a mapping by name, or a callable of X"
 
 
-def _as_prices(values: Any, what: str, forms: str = _COSTS) -> np.ndarray:
+def as_prices(values: Any, what: str, forms: str = _COSTS) -> np.ndarray:
+    """Bring prices to a float array, none negative or NaN; ``forms`` says what was expected."""
     try:
         prices = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
@@ -129,7 +130,7 @@ def resolve_error_cost(error_cost: Any, classes: np.ndarray) -> tuple[float, np.
             )
         # Not .loc, to which labels that are True and False are a mask.
         error_cost = error_cost.reindex(index=labels, columns=labels).to_numpy()
-    values = _as_prices(error_cost, "error_cost", forms)
+    values = as_prices(error_cost, "error_cost", forms)
     if not np.isfinite(values).all():
         raise ValueError("error_cost has infinity; expected finite prices.")
     if values.ndim == 0:

@@ -1,14 +1,13 @@
-"""Imports go down the layers, never up nor sideways; files stay small; importing is cheap."""
+"""Imports go down the layers, never up nor sideways, and files stay small."""
 
 import ast
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-from tests.discovery import ROOT
-
+# Read from the files alone, so that it runs where nothing is installed.
+ROOT = Path(__file__).parents[1] / "skdefer"
 LAYERS = [
     {"exceptions", "utils", "costs"},  # prices are read by metrics too
     {"losses", "metrics", "guarantees"},
@@ -72,22 +71,6 @@ def test_init_files_only_export():
         for node in ast.parse(path.read_text()).body:
             allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.FunctionDef)
             assert isinstance(node, allowed), f"{path}:{node.lineno} does more than export"
-
-
-HEAVY = ["pandas", "matplotlib", "torch", "transformers", "polars", "pyarrow", "sqlite3"]
-
-
-def test_import_loads_nothing_heavy():
-    # A fresh process: this one has loaded everything already. scikit-learn's own imports count
-    # as given, so the parts of it that skdefer uses are loaded first.
-    code = (
-        "import sys; import sklearn.base, sklearn.linear_model, sklearn.pipeline, sklearn.frozen, "
-        "sklearn.model_selection, sklearn.metrics, sklearn.ensemble; before = set(sys.modules); "
-        "import skdefer; new = set(sys.modules) - before; "
-        f"print(sorted(m for m in {HEAVY} if m in new))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
 
 
 def test_nothing_machine_specific_is_committed():

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from skdefer.exceptions import ExpertPredictionsMissingError
+from skdefer.metrics._reading import read_answers
 from skdefer.utils._optional import import_optional
-from skdefer.utils._rows import count_rows
-from skdefer.utils._validation import check_answers, is_missing
+from skdefer.utils._validation import is_missing
 
 _MOST_POINTS = 2000
 
@@ -104,18 +104,16 @@ def answers_of(estimator: Any, X: Any, expert_predictions: Any) -> np.ndarray:
     ExpertPredictionsMissingError
         If an expert says nothing: its figure would be the model's.
     """
-    names = estimator.routes_[1:]
-    if expert_predictions is not None:
-        answers = check_answers(expert_predictions, count_rows(X), names=names)[0]
-        silent = names if is_missing(answers).all() else []
-    else:
-        answers = estimator.ask_experts(X)
-        silent = [name for name, missing in zip(names, is_missing(answers).T) if missing.all()]
-    if silent:
+    answers = read_answers(estimator, X, expert_predictions, what="The curve")
+    silent = [
+        name
+        for name, missing in zip(estimator.routes_[1:], is_missing(answers).T, strict=True)
+        if missing.all()
+    ]
+    if silent and expert_predictions is None:
         raise ExpertPredictionsMissingError(
-            f"The experts {silent} have no answer on these rows: they can't be asked, and "
-            "expert_predictions brought none. Pass expert_predictions=, or use experts that can "
-            "be asked (ColumnExpert, IndexExpert, a callable). Where there is no expert at all, "
-            "use skdefer.metrics.risk_coverage_curve."
+            f"The experts {silent} have no answer on these rows, though they were asked, and "
+            "their figure would be the model's. Pass expert_predictions=, or use experts that can "
+            "be asked (ColumnExpert, IndexExpert, a callable)."
         )
     return answers

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skdefer.costs import as_prices
 from skdefer.metrics._inputs import Rows, check_route, check_rows, check_weight, mean
 from skdefer.utils._validation import encode_answers
 
@@ -98,7 +99,7 @@ def check_cost(cost: Any, n_rows: int, n_experts: int) -> np.ndarray:
     -------
     cost : ndarray of shape (n, J), read-only
     """
-    price = _numbers(cost, "cost")
+    price = as_prices(cost, "cost", "a number, one per expert, or one per row and expert")
     if price.shape not in ((), (n_experts,), (n_rows, n_experts)):
         raise ValueError(
             f"cost has shape {price.shape}, but there are {n_rows} rows and {n_experts} experts. "
@@ -127,7 +128,7 @@ def error_costs(rows: Rows, error_cost: Any, labels: Any = None) -> np.ndarray:
     """
     if hasattr(error_cost, "columns"):
         error_cost, labels = _from_frame(error_cost)
-    matrix = _numbers(error_cost, "error_cost")
+    matrix = as_prices(error_cost, "error_cost", "a number, or one for each [true, answered]")
     if matrix.ndim == 0:
         return np.where(rows.right, 0.0, matrix)
     classes, order = _classes(rows, labels, matrix.shape)
@@ -144,22 +145,6 @@ def error_costs(rows: Rows, error_cost: Any, labels: Any = None) -> np.ndarray:
     answers[answers < 0] = len(classes)
     costs[:, 1:] = np.where(rows.answered, matrix[truth[:, np.newaxis], answers], costs[:, :1])
     return costs
-
-
-def _numbers(values: Any, name: str) -> np.ndarray:
-    try:
-        numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} is {values!r}; expected a number or an array of numbers. Pass prices in one "
-            "unit."
-        ) from error
-    if np.isnan(numbers).any() or (numbers < 0).any():
-        raise ValueError(
-            f"{name} has values that are negative or NaN; a price is 0 or more. Pass it in the "
-            "unit of the other prices."
-        )
-    return numbers
 
 
 def _from_frame(frame: Any) -> tuple[np.ndarray, np.ndarray]:

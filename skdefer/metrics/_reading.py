@@ -44,9 +44,10 @@ def read_answers(estimator: Any, X: Any, expert_predictions: Any, *, what: str) 
         raise ExpertPredictionsMissingError(
             f"{what} needs the answers of {names} on the rows that are scored, but there is "
             "none: none was passed, or all are missing, and experts known by their record "
-            "alone can't be asked. Use experts that carry their answers (ColumnExpert, "
-            "IndexExpert) or a callable; or enable metadata routing and pass "
-            "expert_predictions to the search or the cross-validation."
+            "alone can't be asked. Pass expert_predictions=; or use experts that carry their "
+            "answers (ColumnExpert, IndexExpert) or a callable; or enable metadata routing and "
+            "pass expert_predictions to the search or the cross-validation. Where there is no "
+            "expert at all, use skdefer.metrics.risk_coverage_curve."
         )
     return answers
 
