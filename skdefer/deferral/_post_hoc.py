@@ -30,15 +30,15 @@ from skdefer.deferral._out_of_fold import (
     cross_fit_losses,
     make_splits,
 )
-from skdefer.deferral._record import buy_answers, check_columns
+from skdefer.deferral._record import buy_answers, check_classes, read_record
 from skdefer.exceptions import CapacityWarning, ModelDisagreementWarning
-from skdefer.experts._panel import encode_checked, make_panel, visible
+from skdefer.experts._panel import visible
 from skdefer.experts._profile import ExpertProfile
 from skdefer.policies import CostPolicy
 from skdefer.rejectors import ConfidenceRejector, LearnedRejector
-from skdefer.utils._rows import check_rows, check_same_order, take_rows
+from skdefer.utils._rows import check_rows, take_rows
 from skdefer.utils._signature import keywords_only
-from skdefer.utils._validation import check_answers, check_target, check_weights, encode_answers
+from skdefer.utils._validation import check_target, check_weights, encode_answers
 
 _ROWS_COMPARED = 200  # rows on which the estimator's own predict is held against its probabilities
 
@@ -213,17 +213,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         self.classes_ = self._find_classes(estimator, y)
         self.error_cost_ = resolve_error_cost(self.error_cost, self.classes_)[1]
 
-        answers, columns = None, None
-        if expert_predictions is not None:
-            check_same_order(expert_predictions, X)
-            answers, columns = check_answers(expert_predictions, n_rows)
-        panel = make_panel(self.experts, columns, 0 if answers is None else answers.shape[1])
-        if answers is None:
-            check_columns(panel, X)  # a typo shows now, not after the out-of-fold pass
-            answers = np.full((n_rows, len(panel)), None, dtype=object)
-        else:
-            answers = check_answers(expert_predictions, n_rows, names=list(panel))[0]
-            encode_checked(answers, self.classes_, list(panel), fate="count as wrong in fit")
+        panel, answers = read_record(self.experts, X, expert_predictions, self.classes_)
         self._set_panel(panel)
         seen = visible(X, panel)
         own = [expert.cost for expert in panel.values()]
@@ -327,13 +317,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
                     f"knows {classes.tolist()}. Leave those rows out, or fit it on them."
                 )
             return classes
-        classes = np.unique(y)
-        if len(classes) < 2:
-            raise ValueError(
-                f"y has one class only, {classes.tolist()}; expected at least two. A model of one "
-                "class has nothing to hand over."
-            )
-        return classes
+        return check_classes(y)
 
     def _estimator_fit_params(self, estimator, sample_weight) -> dict[str, Any]:
         given = {} if sample_weight is None else {"sample_weight": sample_weight}

@@ -12,9 +12,54 @@ from skdefer.exceptions import ExpertAnswerError, SilentExpertWarning
 from skdefer.experts._answers import AnswerStore
 from skdefer.experts._asking import ask
 from skdefer.experts._base import Expert
-from skdefer.experts._panel import encode_checked
-from skdefer.utils._rows import row_keys, take_rows
-from skdefer.utils._validation import is_missing
+from skdefer.experts._panel import encode_checked, make_panel
+from skdefer.utils._rows import check_rows, check_same_order, row_keys, take_rows
+from skdefer.utils._validation import check_answers, is_missing
+
+
+def read_record(
+    experts: Any, X: Any, expert_predictions: Any, classes: np.ndarray
+) -> tuple[dict[str, Expert], np.ndarray]:
+    """Name the experts, and bring their answers on record to one column each.
+
+    Parameters
+    ----------
+    experts : as the parameter of the estimator
+    X : the rows as the user passed them
+    expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), or None
+        Answers on record.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+
+    Returns
+    -------
+    panel : dict of str to Expert
+        The experts by name.
+    answers : ndarray of shape (n_rows, n_experts)
+        Missing where there is none.
+    """
+    n_rows = check_rows(X)
+    if expert_predictions is None:
+        panel = make_panel(experts, None, 0)
+        check_columns(panel, X)  # a typo shows now, not after a model has been fitted
+        return panel, np.full((n_rows, len(panel)), None, dtype=object)
+    check_same_order(expert_predictions, X)
+    answers, columns = check_answers(expert_predictions, n_rows)
+    panel = make_panel(experts, columns, answers.shape[1])
+    answers = check_answers(expert_predictions, n_rows, names=list(panel))[0]
+    encode_checked(answers, classes, list(panel), fate="count as wrong in fit")
+    return panel, answers
+
+
+def check_classes(y: np.ndarray) -> np.ndarray:
+    """Find the classes of ``y``; two at the least."""
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class only, {classes.tolist()}; expected at least two. A model of one "
+            "class has nothing to hand over."
+        )
+    return classes
 
 
 def buy_answers(
