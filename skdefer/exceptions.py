@@ -18,6 +18,7 @@ __all__ = [
     "SilentExpertWarning",
     "SkdeferWarning",
     "StaleThresholdWarning",
+    "TrainingDivergedWarning",
     "UnansweredError",
     "UnansweredWarning",
     "UncachedWarning",
@@ -92,6 +93,10 @@ class SilentExpertWarning(SkdeferWarning):
 
 class StaleThresholdWarning(SkdeferWarning):
     """A policy learned its threshold at other prices, or with other experts."""
+
+
+class TrainingDivergedWarning(SkdeferWarning):
+    """Losses or gradients were no longer finite; the last good weights are kept."""
 
 
 class CapacityWarning(SkdeferWarning):

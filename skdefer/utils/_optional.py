@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 
 # module -> the extra of pyproject.toml that installs it
-_EXTRA_OF = {"matplotlib": "plot", "pyarrow": "parquet"}
+_EXTRA_OF = {"matplotlib": "plot", "pyarrow": "parquet", "torch": "torch"}
 
 
 def import_optional(module: str, *, needed_for: str) -> ModuleType:

@@ -67,6 +67,8 @@ def test_the_core_needs_no_extra():
             load_chexpert_readers(data_home=home, verify=False)
             """,
         ),
+        ("torch", "torch", "from skdefer.neural import train"),
+        ("torch", "torch", "from skdefer.losses import lce_loss"),
     ],
 )
 def test_a_missing_extra_is_named(package, extra, code):
@@ -74,6 +76,19 @@ def test_a_missing_extra_is_named(package, extra, code):
     assert result.returncode != 0
     assert "ImportError" in result.stderr
     assert f'pip install "skdefer[{extra}]"' in result.stderr
+
+
+def test_an_estimator_without_networks_pickles_without_torch():
+    result = run_without(
+        ["torch"],
+        """
+        import skdefer.losses
+        from skdefer.neural import portable_state
+        state = {"classes_": [0, 1]}
+        assert portable_state(state) is state
+        """,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_every_optional_package_is_in_an_extra():

@@ -1,0 +1,46 @@
+"""Surrogate losses of deferral: pure functions of torch tensors, a number per row.
+
+All take ``scores``, the K + J logits of the classes and of the experts, the true class ``y``
+and what is known of the experts, and return the loss of each row. Leading axes broadcast, so
+the losses of E experts on the same rows have the shape ``(E, n_rows)``; average over the first
+axis for a loss per row. Beside each loss stand functions that read its scores: what its
+minimiser says of the classes (``*_class_proba``) and of the experts (``*_expert_accuracy``).
+torch is loaded when a name is first used.
+"""
+
+import importlib
+
+from skdefer.utils._optional import import_optional
+
+__all__ = [
+    "expert_agnostic_loss",
+    "expert_agnostic_priority",
+    "lce_class_proba",
+    "lce_expert_accuracy",
+    "lce_loss",
+    "ova_class_proba",
+    "ova_expert_accuracy",
+    "ova_loss",
+]
+
+_HOME_OF = {
+    "expert_agnostic_loss": "_expert_agnostic",
+    "expert_agnostic_priority": "_expert_agnostic",
+    "lce_class_proba": "_softmax",
+    "lce_expert_accuracy": "_softmax",
+    "lce_loss": "_softmax",
+    "ova_class_proba": "_one_vs_all",
+    "ova_expert_accuracy": "_one_vs_all",
+    "ova_loss": "_one_vs_all",
+}
+
+
+def __getattr__(name):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_optional("torch", needed_for=f"{__name__}.{name}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
