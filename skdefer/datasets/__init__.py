@@ -7,6 +7,8 @@ from skdefer.datasets._css_llm import load_css_llm
 from skdefer.datasets._ecg_readers import load_ecg_readers
 from skdefer.datasets._frugalml import load_frugalml
 from skdefer.datasets._generators import make_deferral_classification
+from skdefer.datasets._ham10000_8x8 import load_ham10000_8x8
+from skdefer.datasets._openl2d_adult import load_openl2d_adult
 from skdefer.datasets._registry import list_datasets, load_dataset
 from skdefer.datasets._sleep_scorers import load_sleep_scorers
 
@@ -19,6 +21,8 @@ __all__ = [
     "load_dataset",
     "load_ecg_readers",
     "load_frugalml",
+    "load_ham10000_8x8",
+    "load_openl2d_adult",
     "load_sleep_scorers",
     "make_deferral_classification",
 ]

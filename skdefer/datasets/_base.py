@@ -232,7 +232,7 @@ def make_bunch(
     target : ndarray of shape (n_rows,)
         Gold labels.
     expert_predictions : DataFrame of shape (n_rows, n_experts)
-        A column per expert.
+        A column per expert; none at all where nobody's answers are stored.
     groups : ndarray of shape (n_rows,), default=None
         Rows of one group belong on one side of a split.
     target_names : list of str, default=None

@@ -39,7 +39,7 @@ def list_datasets() -> list[str]:
     >>> from skdefer.datasets import list_datasets
     >>> list_datasets()  # doctest: +NORMALIZE_WHITESPACE
     ['chexpert_readers', 'cifar10h_models', 'css_llm', 'ecg_readers', 'frugalml',
-     'sleep_scorers']
+     'ham10000_8x8', 'openl2d_adult', 'sleep_scorers']
     """
     return sorted(_loaders())
 

@@ -11,6 +11,8 @@ from skdefer.datasets import (
     _css_llm,
     _ecg_readers,
     _frugalml,
+    _ham10000_8x8,
+    _openl2d_adult,
     _sleep_scorers,
 )
 
@@ -101,6 +103,35 @@ def frugalml(rng):
         ),
         "faces.parquet": pd.concat([task_table(t, faces, 7) for t in ("FERPLUS", "RAFDB", "EXPW")]),
     }
+
+
+def ham10000_8x8(rng):
+    n = 70
+    pixels = rng.integers(256, size=(n, 64)).astype(np.uint8)
+    table = pd.DataFrame(pixels, columns=_ham10000_8x8._PIXELS)
+    table["lesion_id"] = [f"HAM_{i // 2}" for i in range(n)]
+    table["image_id"] = [f"ISIC_{i}" for i in range(n)]
+    table["label"] = np.arange(n) % 7
+    table["dx"] = [_ham10000_8x8._DIAGNOSES[k] for k in table["label"]]
+    table["dx_type"] = np.resize(["histo", "follow_up", "consensus", "confocal"], n)
+    table["age"] = rng.choice([5.0, 45.0, 85.0, np.nan], size=n)
+    table["sex"] = np.resize(["male", "female", "unknown"], n)
+    table["localization"] = np.resize(["back", "lower extremity", "unknown"], n)  # not all sites
+    return {"data.parquet": table}
+
+
+def openl2d_adult(rng):
+    n = 80
+    table = pd.DataFrame(index=range(n))
+    for column in _openl2d_adult._FEATURES:
+        if column in _openl2d_adult._WORDS:
+            table[column] = rng.choice([f" {column} a", f" {column} b"], size=n)  # with the blanks
+        else:
+            table[column] = rng.integers(100, size=n)
+    table["gold"] = np.arange(n) % 2
+    for expert in _openl2d_adult._EXPERTS:
+        table[expert] = rng.integers(2, size=n).astype(np.int8)
+    return {"data.parquet": table}
 
 
 def sleep_scorers(rng):

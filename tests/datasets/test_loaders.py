@@ -3,14 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import skdefer.datasets
-from skdefer.datasets import _css_llm, _ecg_readers, _frugalml, list_datasets, load_dataset
+from skdefer.datasets import (
+    _css_llm,
+    _ecg_readers,
+    _frugalml,
+    _ham10000_8x8,
+    _openl2d_adult,
+    list_datasets,
+    load_dataset,
+)
 from skdefer.exceptions import DatasetNotFoundError
 from tests.datasets import made
+from tests.datasets.models import plain_model
 
 # Loaders with options that change what comes out; each is read with each of them.
 OPTIONS = {
@@ -19,9 +25,12 @@ OPTIONS = {
     "css_llm": [{"task": task} for task in _css_llm._TASKS],
     "ecg_readers": [{}, {"model": "age_sex"}, *({"task": t} for t in _ecg_readers._TASKS)],
     "frugalml": [{"task": task} for task in _frugalml._FREE_MODEL],
+    "ham10000_8x8": [{}, {"features": "frame"}],
     "sleep_scorers": [{}, {"window": 0}, {"include_networks": True, "model": "m_simplenet"}],
 }
 CASES = [(name, o) for name in list_datasets() for o in OPTIONS.get(name, [{}])]
+# Sets that store nobody's answers; every other one has experts.
+WITHOUT_EXPERTS = {"ham10000_8x8"}
 # Those who made the gold, by the READMEs of the sources.
 GOLD_MAKERS = ("gold", "cardiologist", "scorer3", "scorer4", "scorer5")
 
@@ -43,6 +52,7 @@ def test_every_loader_keeps_the_contract(name, options, tmp_path):
     assert isinstance(answers, pd.DataFrame)
     assert len(answers) == n
     assert answers.index.tolist() == list(range(n))
+    assert (answers.shape[1] == 0) == (name in WITHOUT_EXPERTS)
     assert answers.notna().any().all()
     assert all(isinstance(c, str) and not c.startswith(GOLD_MAKERS) for c in answers)
     assert bunch.groups is None or bunch.groups.shape == (n,)
@@ -54,7 +64,7 @@ def test_every_loader_keeps_the_contract(name, options, tmp_path):
         assert bunch.feature_names == list(bunch.data.columns)
         assert bunch.data.index.tolist() == list(range(n))
         assert not set(bunch.feature_names) & set(answers)
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        model = plain_model(bunch.data, max_iter=2000)
         assert model.fit(bunch.data, bunch.target).predict(bunch.data).shape == (n,)
     else:
         assert all(isinstance(text, str) for text in bunch.data)
@@ -93,6 +103,7 @@ def test_unknown_names_and_options_are_refused():
         ("ecg_readers", {"model": "cnn"}),
         ("ecg_readers", {"task": "VT"}),
         ("frugalml", {"task": "yelp"}),
+        ("ham10000_8x8", {"features": "pixels"}),
         ("sleep_scorers", {"model": "tsinalis"}),
         ("sleep_scorers", {"window": -1}),
         ("sleep_scorers", {"window": 1.5}),
@@ -196,3 +207,53 @@ def test_frugalml_prices_are_per_answer(tmp_path):
     np.testing.assert_array_equal(bunch.free_label, table["bixin"])
     confidence = bunch.data[["confidence negative", "confidence positive"]].sum(axis=1)
     np.testing.assert_allclose(confidence, table["bixin_conf"])
+
+
+def test_lesions_as_numbers_are_within_0_and_1_and_say_which_age_is_missing(tmp_path):
+    bunch, tables = load_made("ham10000_8x8", tmp_path)
+    table, data = tables["data.parquet"], bunch.data
+    assert {str(kind) for kind in data.dtypes} == {"float64"}
+    assert data.min().min() >= 0
+    assert data.max().max() <= 1
+    pixels = data.iloc[:, :64].to_numpy().reshape(-1, 8, 8)
+    np.testing.assert_allclose(pixels[:, 1, 2] * 255, table["p10"])
+    missing = table["age"].isna().to_numpy()
+    assert 0 < missing.sum() < len(table)
+    np.testing.assert_array_equal(data["age missing"], missing)
+    assert (data["age"][missing] == 0.5).all()
+    np.testing.assert_allclose(data["age"][~missing] * 100, table["age"][~missing])
+    for name, known in _ham10000_8x8._LEVELS.items():
+        indicators = data.filter(like=f"{name} ")
+        assert list(indicators) == [f"{name} {word}" for word in known]  # absent ones too
+        named = np.array(known)[indicators.to_numpy().argmax(axis=1)]
+        np.testing.assert_array_equal(named, table[name])
+        assert (indicators.sum(axis=1) == 1).all()
+
+
+def test_lesions_as_stored_keep_gaps_units_and_all_categories(tmp_path):
+    bunch, tables = load_made("ham10000_8x8", tmp_path, features="frame")
+    table, data = tables["data.parquet"], bunch.data
+    assert list(data) == [*_ham10000_8x8._PIXELS, "age", "sex", "localization"]
+    np.testing.assert_array_equal(data.iloc[:, :64], table.iloc[:, :64])
+    assert (data["p00"] - 256 < 0).all()  # no bytes that wrap around
+    np.testing.assert_array_equal(data["age"], table["age"])
+    assert tuple(data["localization"].cat.categories) == _ham10000_8x8._LEVELS["localization"]
+    assert data["localization"].tolist() == table["localization"].tolist()
+    np.testing.assert_array_equal(bunch.groups, table["lesion_id"])
+    assert [bunch.target_names[k] for k in bunch.target] == table["dx"].tolist()
+    np.testing.assert_array_equal(bunch.dx_type, table["dx_type"])
+
+
+def test_adult_words_are_categories_without_blanks_and_answers_stay_in_their_columns(tmp_path):
+    bunch, tables = load_made("openl2d_adult", tmp_path)
+    table = tables["data.parquet"]
+    assert list(bunch.data) == list(_openl2d_adult._FEATURES)
+    categories = bunch.data.select_dtypes("category")
+    assert tuple(categories) == _openl2d_adult._WORDS
+    assert categories["sex"].cat.categories.tolist() == ["sex a", "sex b"]
+    assert (" " + categories["sex"].astype(str)).tolist() == table["sex"].tolist()
+    assert len(bunch.expert_predictions.columns) == 25
+    pd.testing.assert_frame_equal(
+        bunch.expert_predictions, table[list(bunch.expert_predictions)].astype(np.int64)
+    )
+    assert "SIMULATED" in bunch.DESCR
