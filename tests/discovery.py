@@ -43,3 +43,19 @@ def deferral_estimators():
         for o in public_objects()
         if inspect.isclass(o) and issubclass(o, DeferralMixin) and o is not DeferralMixin
     ]
+
+
+#: Parameters under which networks are small and quick; the same ones mean the same everywhere.
+QUICK = {
+    "hidden_layer_sizes": (16,),
+    "rejector_hidden_layer_sizes": (16,),
+    "learning_rate_init": 0.02,
+    "max_iter": 60,
+    "device": "cpu",
+}
+
+
+def make(cls, **params):
+    """Make an estimator that is quick to fit."""
+    quick = {name: value for name, value in QUICK.items() if name in cls().get_params()}
+    return cls(**{**quick, **params})

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skdefer import DeferralClassifier
 from skdefer.policies import BudgetPolicy
 from skdefer.rejectors import ConfidenceRejector, LearnedRejector, ProfileRejector
-from tests.discovery import deferral_estimators
+from tests.discovery import deferral_estimators, make
 
 
 def first_label(X):
@@ -31,7 +31,7 @@ VARIANTS = [
 
 @pytest.mark.filterwarnings("ignore")  # the checks fit far fewer rows than folds like
 @pytest.mark.parametrize("routing", [False, True], ids=["routing_off", "routing_on"])
-@parametrize_with_checks([cls() for cls in deferral_estimators()] + VARIANTS)
+@parametrize_with_checks([make(cls) for cls in deferral_estimators()] + VARIANTS)
 def test_scikit_learn_checks(estimator, check, routing):
     with sklearn.config_context(enable_metadata_routing=routing):
         check(estimator)

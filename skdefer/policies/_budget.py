@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdefer.metrics import system_accuracy_score
 from skdefer.policies._base import BasePolicy, best_expert, check_score
+from skdefer.policies._thresholds import midpoint
 from skdefer.utils._validation import check_weights
 
 
@@ -117,10 +118,3 @@ def _threshold(score: np.ndarray, weight: np.ndarray, budget: float) -> float:
     if n_blocks == 0:
         return float(values[0])  # nothing fits: above every score seen
     return max(0.0, float(midpoint(values[n_blocks], values[n_blocks - 1])))
-
-
-def midpoint(low: float, high: float) -> float:
-    """Halve the way between two scores, safe where one is infinite."""
-    if np.isinf(low) or np.isinf(high):
-        return low
-    return low + (high - low) / 2

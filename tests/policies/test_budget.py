@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from skdefer.metrics import system_accuracy_score
 from skdefer.policies import BudgetPolicy
-from skdefer.policies._budget import midpoint
+from skdefer.policies._thresholds import midpoint
 
 
 def fit(policy, score, weight=None):

@@ -1,0 +1,406 @@
+"""What the deferral networks share: checks, held-out rows, calibration, scores, pickling."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+from skdefer.base import DeferralMixin
+from skdefer.costs import resolve_cost, resolve_error_cost
+from skdefer.deferral._record import buy_answers, check_classes, read_record
+from skdefer.deferral._temperature import check_temperature, fit_temperature
+from skdefer.experts._base import Expert
+from skdefer.experts._panel import visible
+from skdefer.metrics._ranking import Ranking, area
+from skdefer.policies import CostPolicy
+from skdefer.policies._thresholds import best_threshold
+from skdefer.utils._optional import import_optional
+from skdefer.utils._rows import check_rows, take_rows
+from skdefer.utils._validation import (
+    MISSING,
+    check_target,
+    check_weights,
+    encode_answers,
+    is_missing,
+)
+
+_BATCH_ROWS = 4096  # rows per batch where nothing is learned
+
+
+@dataclass
+class Rows:
+    """Rows of ``fit``: n of them, J experts."""
+
+    X: np.ndarray  # (n, ...)
+    y: np.ndarray  # (n,), positions in classes_
+    weight: np.ndarray  # (n,)
+    answers: np.ndarray | None  # (n, J), labels; None: there is no record
+    codes: np.ndarray | None  # (n, J), the answers as positions in classes_, or negative
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Take some of the rows."""
+        return Rows(
+            self.X[rows],
+            self.y[rows],
+            self.weight[rows],
+            None if self.answers is None else self.answers[rows],
+            None if self.codes is None else self.codes[rows],
+        )
+
+
+class NeuralDeferralMixin(DeferralMixin):
+    """The part of a deferral network that does not depend on how it is trained.
+
+    A subclass reads its experts, calls ``_fit_network`` and writes ``_new_module(X)``,
+    ``_objective(rows, seed)``, ``_scores(X)`` and ``_priority(scores, proba)``.
+    """
+
+    _parameter_constraints: dict = {
+        "experts": "no_validation",
+        "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
+        "backbone": [HasMethods(["forward", "parameters"]), None],
+        "threshold": [StrOptions({"tuned"}), Interval(numbers.Real, -1, 1, closed="both")],
+        "calibration": [StrOptions({"temperature"}), None],
+        "policy": [HasMethods(["fit", "route"]), None],
+        "cost": "no_validation",
+        "error_cost": "no_validation",
+        "on_missing": [StrOptions({"raise", "model", "next"})],
+        "memory": [str, HasMethods(["cache"]), None],
+        "learning_rate_init": [Interval(numbers.Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_iter": [Interval(numbers.Integral, 1, None, closed="left")],
+        "tol": [Interval(numbers.Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(numbers.Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "device": "no_validation",
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # -- fit ----------------------------------------------------------------------------
+
+    def _start(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Check what needs no expert; returns labels and weights."""
+        self._validate_params()
+        import_optional("torch", needed_for=type(self).__name__)
+        if self.calibration:
+            check_temperature()
+        n_rows = check_rows(X)
+        y = check_target(y, n_rows)
+        weight = check_weights(sample_weight, n_rows)
+        if not weight.any():
+            raise ValueError("Every sample_weight is zero; expected one weight above 0 at least.")
+        check_classes(y[weight > 0])
+        self.classes_ = check_classes(y)
+        if resolve_error_cost(self.error_cost, self.classes_)[1] is not None:
+            raise ValueError(
+                f"error_cost is a matrix; {type(self).__name__} learns from errors that all cost "
+                "the same and takes a number. DeferralClassifier takes a matrix."
+            )
+        self.error_cost_ = None
+        return y, weight
+
+    def _read_answers(
+        self, X: Any, expert_predictions: Any
+    ) -> tuple[dict[str, Expert], np.ndarray | None]:
+        """Name the experts and find their answers, on record or by asking."""
+        panel, answers = read_record(self.experts, X, expert_predictions, self.classes_)
+        self._set_panel(panel)
+        if self._rejects_only:
+            return panel, None
+        return panel, buy_answers(
+            panel,
+            X,
+            answers,
+            self.classes_,
+            np.ones(len(answers), dtype=bool),
+            store=self._store(),
+            random_state=self.random_state,
+        )
+
+    def _fit_network(
+        self,
+        X: Any,
+        y: np.ndarray,
+        answers: np.ndarray | None,
+        weight: np.ndarray,
+        panel: dict[str, Expert],
+        groups: Any,
+    ) -> None:
+        from skdefer.neural import resolve_device, seeded, train
+
+        self._set_panel(panel)
+        seen = visible(X, panel)
+        codes = None if answers is None else encode_answers(answers, self.classes_)
+        y_codes = np.searchsorted(self.classes_, y)
+        whole = Rows(self._check_X(seen, reset=True), y_codes, weight, answers, codes)
+        rng = check_random_state(self.random_state)
+        policy = CostPolicy() if self.policy is None else copy.deepcopy(self.policy)
+        counted = np.flatnonzero(weight > 0)
+        taught, held_out = counted, counted[:0]
+        tunes = self.threshold == "tuned" and not self._rejects_only
+        if self.early_stopping or self.calibration or tunes or policy.learns:
+            taught, held_out = self._split(whole.y, groups, counted, rng)
+        rows, held = whole.take(taught), whole.take(held_out)
+
+        self.device_ = str(resolve_device(self.device))
+        seeds = rng.randint(2**31 - 1, size=3)
+        with seeded(int(seeds[0])):
+            module = self.module_ = self._initial_module(rows.X)
+        self.threshold_, self.calibrator_ = 0.0, None
+        loss, tensors = self._objective(rows, int(seeds[1]))
+        history = train(
+            module,
+            loss,
+            tensors,
+            sample_weight=rows.weight,
+            max_iter=self.max_iter,
+            batch_size=self.batch_size,
+            learning_rate_init=self.learning_rate_init,
+            weight_decay=self.weight_decay,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            validate=(lambda: self._validation_score(held)) if self.early_stopping else None,
+            random_state=int(seeds[2]),
+            device=self.device_,
+            verbose=self.verbose,
+        )
+        self.n_iter_, self.loss_curve_ = history.n_iter, history.loss_curve
+        self.validation_scores_ = history.validation_scores
+        if self.calibration:
+            scores = self._scores(held.X)[:, : len(self.classes_)]
+            self.calibrator_ = fit_temperature(scores, held.y, held.weight)
+        if tunes:
+            self.threshold_ = self._tune_threshold(held)
+        elif self.threshold != "tuned":
+            self.threshold_ = float(self.threshold)
+        self._finish(whole)
+        if policy.learns:
+            self._fit_policy(policy, held, seen, held_out)
+        self._set_policy(policy)
+
+    def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            allow_nd=True,
+            ensure_2d=self.backbone is None,
+        )
+        if X.ndim > 2 and self.backbone is None:
+            raise ValueError(
+                f"X has shape {X.shape}; expected (n_rows, n_features), which is what an MLP "
+                "reads. Pass backbone=, a torch module that turns such rows into features, or "
+                "flatten them."
+            )
+        return X
+
+    def _split(
+        self, y: np.ndarray, groups: Any, rows: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Hold rows out: whole groups, or else the classes in their shares where they allow it."""
+        size = max(round(self.validation_fraction * len(rows)), 1)
+        if size >= len(rows):
+            raise ValueError(
+                f"X has {len(rows)} rows of weight > 0, too few to hold {size} out. Pass more "
+                "rows, or early_stopping=False, calibration=None and a number for threshold."
+            )
+        splitter: Any = ShuffleSplit
+        if groups is not None:
+            groups = np.asarray(groups)[rows]
+            splitter, size = GroupShuffleSplit, self.validation_fraction
+        else:
+            n_least = np.unique(y[rows], return_counts=True)[1]
+            if n_least.min() > 1 and min(size, len(rows) - size) >= len(n_least):
+                splitter = StratifiedShuffleSplit
+        split = splitter(1, test_size=size, random_state=rng).split(rows, y[rows], groups)
+        taught, held_out = next(split)
+        return rows[np.sort(taught)], rows[np.sort(held_out)]
+
+    def _initial_module(self, X: np.ndarray) -> Any:
+        """Make the network, or take the one of the last fit for a warm start."""
+        import torch
+
+        shape = (X.shape[1:], self.classes_.tolist())
+        if self.warm_start and hasattr(self, "module_"):
+            if shape != self._shape:
+                raise ValueError(
+                    f"warm_start goes on with a network for rows of shape {self._shape[0]} and the "
+                    f"classes {self._shape[1]}; these have {shape[0]} and {shape[1]}. Pass "
+                    "warm_start=False for new ones."
+                )
+            return self.module_
+        self._shape: tuple[tuple[int, ...], list[Any]] = shape
+        dtype = torch.from_numpy(X[:1]).dtype
+        on_cpu = self.device_ == "cpu"
+        dtype = dtype if on_cpu else torch.float32  # double precision is slow there, or missing
+        n_rows = torch.from_numpy(X[:2]).to(dtype)
+        if self.backbone is None:
+            from skdefer.neural import MLP
+
+            backbone: Any = MLP(X.shape[1], np.atleast_1d(self.hidden_layer_sizes).tolist())
+            n_features = backbone.n_outputs
+        else:
+            backbone = copy.deepcopy(self.backbone)  # the user's own stays as it is
+            dtype = next((p.dtype for p in backbone.parameters()), dtype)
+            with torch.no_grad():
+                try:
+                    features = backbone.cpu().eval()(n_rows.to(dtype))
+                except Exception as error:
+                    raise ValueError(
+                        f"backbone, a {type(backbone).__name__}, fails on rows of shape "
+                        f"{X.shape[1:]}: {error}. Pass X in the shape that it reads."
+                    ) from error
+            if features.ndim != 2:
+                raise ValueError(
+                    f"backbone gives features of shape {tuple(features.shape)} for two rows; "
+                    "expected (2, n_features). Flatten or pool them in the module."
+                )
+            n_features = features.shape[1]
+        return self._new_module(backbone, n_features).to(dtype)
+
+    def _tensors(self, *arrays: np.ndarray) -> tuple[Any, ...]:
+        """Bring arrays to tensors of the network's dtype; integers stay integers."""
+        import torch
+
+        dtype = next(self.module_.parameters()).dtype
+        tensors = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+        return tuple(t.to(dtype) if t.is_floating_point() else t for t in tensors)
+
+    # -- held-out rows --------------------------------------------------------------------
+
+    def _outcomes(self, held: Rows, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Wish to hand held-out rows over, and the gain, both of shape (n_rows, n_experts).
+
+        Where there is no answer on record, the gain is expected by the expert's profile.
+        """
+        proba = self._proba_of(scores)
+        kept = (proba.argmax(axis=1) == held.y).astype(float)[:, None]
+        if self._rejects_only:
+            return 1.0 - proba.max(axis=1, keepdims=True), 1.0 - kept
+        right = np.column_stack([profile.mean_[held.y] for profile in self.profiles_])
+        if held.codes is not None:
+            right = np.where(held.codes != MISSING, held.codes == held.y[:, None], right)
+        return self._priority(scores, proba), right - kept
+
+    def _validation_score(self, held: Rows) -> float:
+        """Expected AURSAC of one expert at a time, averaged over the experts."""
+        scores = self._scores(held.X)
+        priority, gain = self._outcomes(held, scores)
+        kept = np.average(self._proba_of(scores).argmax(axis=1) == held.y, weights=held.weight)
+        total = held.weight.sum()
+        areas = []
+        for wish, gained in zip(priority.T, gain.T):
+            ranking = Ranking(wish, weight=held.weight)
+            areas.append(area(ranking.counts() / total, ranking.sums(gained) / total, 0.0, 1.0))
+        return float(kept + np.mean(areas))
+
+    def _tune_threshold(self, held: Rows) -> float:
+        """Find where handing over to one expert starts to pay, over all experts."""
+        outcomes = [self._outcomes(held, scores) for scores in self._tuning_scores(held)]
+        priority, gain = (np.hstack(side) for side in zip(*outcomes))
+        weight = np.repeat(held.weight, priority.shape[1])
+        return best_threshold(priority.ravel(), gain.ravel(), weight, lowest=-1.0)
+
+    def _tuning_scores(self, held: Rows) -> list[np.ndarray]:
+        return [self._scores(held.X)]
+
+    def _fit_policy(self, policy: Any, held: Rows, seen: Any, held_out: np.ndarray) -> None:
+        proba, loss = self._proba_and_losses(held.X)
+        loss = loss * self._error_unit()
+        own = [expert.cost for expert in self.experts_]
+        rows = take_rows(seen, held_out)
+        cost = resolve_cost(self.cost, self.routes_[1:], own, rows, len(held.y))
+        cost = np.broadcast_to(cost, (len(held.y), self.n_experts_))
+        policy.fit(
+            loss[:, :1] - loss[:, 1:] - cost,
+            self.classes_[held.y],
+            self.classes_[proba.argmax(axis=1)],
+            self._probable_answers(held),
+            cost=cost,
+            capacity=[expert.capacity for expert in self.experts_],
+            X=rows,
+            sample_weight=held.weight,
+        )
+
+    def _probable_answers(self, held: Rows) -> np.ndarray:
+        """Answers on record; missing ones drawn from what the profiles say of their class."""
+        answers = held.answers
+        if answers is None:
+            answers = np.full((len(held.y), self.n_experts_), None, dtype=object)
+        answers, missing = answers.astype(object), is_missing(answers)
+        luck = check_random_state(0).uniform(size=answers.shape)
+        for j, profile in enumerate(self.profiles_):
+            rows = np.flatnonzero(missing[:, j])
+            chances = profile.confusion_.cumsum(axis=1)[held.y[rows], :-1]
+            answers[rows, j] = self.classes_[(luck[rows, j, None] > chances).sum(axis=1)]
+        return answers
+
+    # -- what the contract asks for ---------------------------------------------------------
+
+    @property
+    def score_is_calibrated(self):
+        """Whether scores are in errors, so that costs can be subtracted."""
+        return hasattr(self, "experts_") and self._rejects_only
+
+    def _proba_of(self, scores: np.ndarray) -> np.ndarray:
+        scores = scores[:, : len(self.classes_)]
+        if self.calibrator_ is not None:
+            return self.calibrator_.predict_proba(scores)
+        return softmax(scores, axis=1)
+
+    def _model_proba(self, X):
+        return self._proba_of(self._scores(self._check_X(X, reset=False), classes_only=True))
+
+    def _route_losses(self, proba, X):
+        return self._proba_and_losses(X)[1]
+
+    def _proba_and_losses(self, X):
+        # One pass through the network, whatever X is: it may be the costly part.
+        X = self._check_X(X, reset=False)
+        scores = self._scores(X, classes_only=self._rejects_only)
+        proba = self._proba_of(scores)
+        kept = 1.0 - proba.max(axis=1, keepdims=True)
+        if self._rejects_only:
+            return proba, np.hstack([kept, np.zeros_like(kept)])
+        return proba, np.hstack([kept, kept - self._priority(scores, proba) + self.threshold_])
+
+    def _uncertainty(self, proba, X):
+        return np.column_stack([profile.uncertainty(proba) for profile in self.profiles_])
+
+    def _in_batches(self, function: Any, *arrays: np.ndarray) -> np.ndarray:
+        """Apply the network to rows, a batch at a time."""
+        from skdefer.neural import predict_in_batches, resolve_device
+
+        try:
+            device = resolve_device(self.device)
+        except ValueError:  # fitted elsewhere: weights serve on whatever is here
+            device = resolve_device("auto")
+        self.module_.to(device)
+        tensors = self._tensors(*arrays)
+        batch = max(_BATCH_ROWS // self.n_experts_, 64)
+        scores = predict_in_batches(function, *tensors, batch_size=batch, device=device)
+        return scores.astype(np.float64, copy=False)
+
+    def __getstate__(self):
+        from skdefer.neural import portable_state
+
+        return portable_state(super().__getstate__())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = self.backbone is not None
+        return tags
