@@ -4,9 +4,21 @@ A model answers what it answers well and hands the other rows to whoever is wort
 price there: a clinician, a review desk, a second model, an LLM.
 """
 
-from skdefer.deferral import DeferralClassifier
+from skdefer.deferral import (
+    DeferralClassifier,
+    ExpertAgnosticDeferralClassifier,
+    PopulationDeferralClassifier,
+)
 from skdefer.experts import ColumnExpert, Expert, ExpertProfile, IndexExpert
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["ColumnExpert", "DeferralClassifier", "Expert", "ExpertProfile", "IndexExpert"]
+__all__ = [
+    "ColumnExpert",
+    "DeferralClassifier",
+    "Expert",
+    "ExpertAgnosticDeferralClassifier",
+    "ExpertProfile",
+    "IndexExpert",
+    "PopulationDeferralClassifier",
+]

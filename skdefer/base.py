@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,32 +15,24 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skdefer.costs import error_unit, least_cost_answer, resolve_cost
 from skdefer.exceptions import UncalibratedScoreWarning
-from skdefer.experts._asking import answers_at_hand, ask_panel, collect, open_store
+from skdefer.experts._asking import answers_at_hand, ask_panel, check_where, collect, open_store
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import (
     MODEL,
+    find_contexts,
     find_profiles,
     given_names,
     make_panel,
     visible,
 )
 from skdefer.experts._profile import ExpertProfile
-from skdefer.policies._base import BasePolicy, warn_if_stale
+from skdefer.policies._base import BasePolicy, Weighed, warn_if_stale
 from skdefer.policies._explanation import explain_routes
 from skdefer.utils._clone import clone_sharing
-from skdefer.utils._rows import check_rows, check_same_order, drop_columns
+from skdefer.utils._rows import check_rows, check_same_order, drop_columns, take_rows
 from skdefer.utils._signature import keywords_only
 
-
-@dataclass
-class _Weighed:
-    """What is known of a batch before anybody is asked; n rows, K classes, J experts."""
-
-    X: Any  # without the columns of column experts
-    proba: np.ndarray  # (n, K)
-    loss: np.ndarray  # (n, 1 + J), in units of the cost
-    cost: np.ndarray  # (n, J), of asking
-    score: np.ndarray  # (n, J)
+_BLOCK = 1 << 20  # scores held at once where rows are routed one by one
 
 
 class DeferralMixin(ClassifierMixin):
@@ -129,7 +120,12 @@ class DeferralMixin(ClassifierMixin):
         route : ndarray of int of shape (n_rows,)
             Positions in ``routes_``: 0 the model, j in 1..n_experts expert j.
         """
-        return self._route(self._weigh(X))
+        check_is_fitted(self)
+        n_rows, size = check_rows(X), max(1, _BLOCK // self.n_experts_)
+        if n_rows <= size or self.policy_.batch_dependent:
+            return self._route(self._weigh(X))
+        blocks = (take_rows(X, np.arange(n_rows)[i : i + size]) for i in range(0, n_rows, size))
+        return np.concatenate([self._route(self._weigh(block)) for block in blocks])
 
     def predict_defer(self, X):
         """Whether each row should be handed over; nobody is asked.
@@ -259,16 +255,7 @@ class DeferralMixin(ClassifierMixin):
             ``classes_`` are left as they are.
         """
         check_is_fitted(self)
-        n_rows = check_rows(X)
-        mask = np.ones((n_rows, self.n_experts_), dtype=bool)
-        if where is not None:
-            where = np.asarray(where, dtype=bool)
-            if where.shape not in ((n_rows,), (n_rows, self.n_experts_)):
-                raise ValueError(
-                    f"where has shape {where.shape}; expected ({n_rows},) or "
-                    f"({n_rows}, {self.n_experts_}), True where an expert is to be asked."
-                )
-            mask &= where.reshape(n_rows, -1)
+        mask = check_where(where, check_rows(X), self.n_experts_)
         return ask_panel(self._panel, self._drop_former(X), mask, store=self._store())
 
     def explain_defer(self, X):
@@ -311,9 +298,10 @@ class DeferralMixin(ClassifierMixin):
         experts : expert, or sequence of experts or of pairs (name, expert)
             As the parameter ``experts``.
         profiles : sequence or mapping by name, default=None
-            What is known of each expert: a fitted :class:`ExpertProfile`, or its context
-            ``(expert_predictions, y)``, past answers with the truth. None: an expert of a
-            name seen in ``fit`` keeps its profile, and an ExpertProfile is its own.
+            What is known of each expert: a fitted :class:`ExpertProfile`, or a context, past
+            answers with the truth: ``(expert_predictions, y)``, or with their rows, on which
+            the model was not trained, ``(expert_predictions, y, X)``; empty: only what is known
+            of others. None: the expert's own, or the one of its name in ``fit``.
         cost : as the parameter, default=None
             Prices of asking the new experts; None keeps the parameter ``cost``.
 
@@ -325,8 +313,7 @@ class DeferralMixin(ClassifierMixin):
         Raises
         ------
         ValueError
-            If an expert has no profile, the cost has another length, or rejector or policy
-            hold state per expert.
+            If a profile, a context or the cost doesn't fit, or a part holds state per expert.
         """
         check_is_fitted(self)
         panel = make_panel(experts, None, 0)
@@ -352,11 +339,15 @@ class DeferralMixin(ClassifierMixin):
             other._learned_at = ()  # other experts: no prices are those of fit
         # A column that only an expert could see stays hidden when the expert is gone.
         other._set_panel(panel, {*self._former_columns, *(e.column for e in self.experts_)})
+        other._serve_contexts(find_contexts(panel, profiles))
         return other
 
     def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
         name = type(self).__name__
         raise ValueError(f"{name} can't serve other experts. Fit it again with their answers.")
+
+    def _serve_contexts(self, contexts: Sequence[Any]) -> None:
+        """Learn from contexts (expert_predictions, y, X); None where there is none."""
 
     # -- inside ---------------------------------------------------------------------
 
@@ -389,12 +380,12 @@ class DeferralMixin(ClassifierMixin):
     def _store(self):
         return open_store(check_memory(self.memory))
 
-    def _weigh(self, X: Any) -> _Weighed:
+    def _weigh(self, X: Any) -> Weighed:
         check_is_fitted(self)
         n_rows = check_rows(X)
         X = visible(self._drop_former(X), self._panel)
-        proba = self._model_proba(X)
-        loss = self._route_losses(proba, X) * self._error_unit()
+        proba, loss = self._proba_and_losses(X)
+        loss = loss * self._error_unit()
         own = [expert.cost for expert in self.experts_]
         cost = resolve_cost(self.cost, self.routes_[1:], own, X, n_rows)
         if not self.score_is_calibrated and cost.any():
@@ -404,7 +395,7 @@ class DeferralMixin(ClassifierMixin):
                 UncalibratedScoreWarning,
                 stacklevel=3,
             )
-        return _Weighed(
+        return Weighed(
             X=X,
             proba=proba,
             loss=loss,
@@ -412,9 +403,13 @@ class DeferralMixin(ClassifierMixin):
             score=loss[:, :1] - loss[:, 1:] - cost,
         )
 
+    def _proba_and_losses(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        proba = self._model_proba(X)
+        return proba, self._route_losses(proba, X)
+
     def _error_unit(self) -> float:
         return error_unit(self.error_cost, self.error_cost_, self.classes_)
 
-    def _route(self, weighed: _Weighed) -> np.ndarray:
+    def _route(self, weighed: Weighed) -> np.ndarray:
         warn_if_stale(self.policy_, self._learned_at, self._prices())
         return self.policy_.route(weighed.score, cost=weighed.cost, X=weighed.X)

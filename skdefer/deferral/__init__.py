@@ -1,5 +1,7 @@
 """Deferral estimators: the whole system behind scikit-learn's interface."""
 
+from skdefer.deferral._expert_agnostic import ExpertAgnosticDeferralClassifier
+from skdefer.deferral._population import PopulationDeferralClassifier
 from skdefer.deferral._post_hoc import DeferralClassifier
 
-__all__ = ["DeferralClassifier"]
+__all__ = ["DeferralClassifier", "ExpertAgnosticDeferralClassifier", "PopulationDeferralClassifier"]

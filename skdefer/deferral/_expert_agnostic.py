@@ -21,8 +21,6 @@ from skdefer.experts._profile import ExpertProfile, always_right
 from skdefer.utils._signature import keywords_only
 from skdefer.utils._validation import encode_answers
 
-_DRAWS = 8  # contexts per expert on which the threshold is tuned
-
 
 class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     """EA-L2D: learn to defer to experts who were not there when it was trained.
@@ -295,7 +293,8 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     # -- the network ----------------------------------------------------------------------
 
     def _new_module(self, backbone, n_features):
-        from skdefer.neural import MLP, ExpertAgnosticNet
+        from skdefer.neural import MLP
+        from skdefer.neural._expert_agnostic import ExpertAgnosticNet
 
         sizes = np.atleast_1d(self.rejector_hidden_layer_sizes).tolist()
         return ExpertAgnosticNet(backbone, n_features, len(self.classes_), MLP(6, sizes, 1))
@@ -322,10 +321,10 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
 
         return loss, self._tensors(rows.X, rows.y)
 
-    def _scores(self, X, *, classes_only=False, posterior=None):
+    def _scores(self, X, *, classes_only=False):
         if classes_only or self._rejects_only:
             return self._in_batches(self.module_.class_scores, X)
-        alpha, beta = posterior or (
+        alpha, beta = (
             np.stack([getattr(p, side) for p in self.profiles_]) for side in ("alpha_", "beta_")
         )
 
@@ -347,11 +346,6 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
             torch.as_tensor(m, dtype=like.dtype, device=like.device) for m in (mean, variance)
         )
         return (*moments, torch.as_tensor(tied, device=like.device))
-
-    def _tuning_scores(self, held):
-        # New experts come with contexts of any size, so the threshold is for all sizes.
-        sampler = ContextSampler(self.profiles_, seed=0)
-        return [self._scores(held.X, posterior=sampler.draw()) for _ in range(_DRAWS)]
 
     def _priority(self, scores, proba):
         K = len(self.classes_)

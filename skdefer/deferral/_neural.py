@@ -310,13 +310,9 @@ class NeuralDeferralMixin(DeferralMixin):
 
     def _tune_threshold(self, held: Rows) -> float:
         """Find where handing over to one expert starts to pay, over all experts."""
-        outcomes = [self._outcomes(held, scores) for scores in self._tuning_scores(held)]
-        priority, gain = (np.hstack(side) for side in zip(*outcomes))
+        priority, gain = self._outcomes(held, self._scores(held.X))
         weight = np.repeat(held.weight, priority.shape[1])
         return best_threshold(priority.ravel(), gain.ravel(), weight, lowest=-1.0)
-
-    def _tuning_scores(self, held: Rows) -> list[np.ndarray]:
-        return [self._scores(held.X)]
 
     def _fit_policy(self, policy: Any, held: Rows, seen: Any, held_out: np.ndarray) -> None:
         proba, loss = self._proba_and_losses(held.X)

@@ -381,6 +381,18 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         self.rejector_ = self.rejector_.with_profiles(profiles)
         self.profiles_ = self.rejector_.profiles_
 
+    def _serve_contexts(self, contexts):
+        if getattr(self.rejector_, "reads_contexts", False) and any(contexts):
+            self.rejector_ = self.rejector_.with_contexts([self._weighed(c) for c in contexts])
+
+    def _weighed(self, context):
+        """Put the model's probabilities before the truth, the answers and the rows."""
+        if context is None:
+            return None
+        answers, y, X = context
+        X = visible(self._drop_former(X), self._panel)
+        return self._model_proba(X), y, answers, X
+
     def get_metadata_routing(self):
         """Say which metadata go where: ``sample_weight`` to the estimator's ``fit``.
 

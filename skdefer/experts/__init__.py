@@ -7,6 +7,7 @@ from skdefer.experts._base import (
     RecordedExpert,
     as_expert,
 )
+from skdefer.experts._priors import PopulationPrior
 from skdefer.experts._profile import ExpertProfile
 from skdefer.experts._recorded import ColumnExpert, IndexExpert
 from skdefer.experts._simulated import SimulatedExpert, simulate_expert_predictions
@@ -18,6 +19,7 @@ __all__ = [
     "Expert",
     "ExpertProfile",
     "IndexExpert",
+    "PopulationPrior",
     "RecordedExpert",
     "SimulatedExpert",
     "as_expert",

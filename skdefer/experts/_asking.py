@@ -137,6 +137,19 @@ def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
     return labels
 
 
+def check_where(where: Any, n_rows: int, n_experts: int) -> np.ndarray:
+    """Bring whom to ask on which row to shape (n_rows, n_experts); None: everybody."""
+    if where is None:
+        return np.ones((n_rows, n_experts), dtype=bool)
+    where = np.asarray(where, dtype=bool)
+    if where.shape not in ((n_rows,), (n_rows, n_experts)):
+        raise ValueError(
+            f"where has shape {where.shape}; expected ({n_rows},) or ({n_rows}, {n_experts}), "
+            "True where an expert is to be asked."
+        )
+    return np.broadcast_to(where.reshape(n_rows, -1), (n_rows, n_experts))
+
+
 def ask_panel(
     panel: dict[str, Expert], X: Any, where: np.ndarray, *, store: AnswerStore | None
 ) -> np.ndarray:

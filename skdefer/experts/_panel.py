@@ -11,9 +11,10 @@ import numpy as np
 
 from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts._base import AbsentExpert, Expert, RecordedExpert, as_expert
+from skdefer.experts._posterior import check_truth
 from skdefer.experts._profile import ExpertProfile
-from skdefer.utils._rows import drop_columns
-from skdefer.utils._validation import OUT_OF_LABELS, encode_answers
+from skdefer.utils._rows import check_same_order, count_rows, drop_columns
+from skdefer.utils._validation import OUT_OF_LABELS, check_answers, encode_answers
 
 MODEL = "model"
 #: What becomes of an answer outside the classes in ``predict``.
@@ -110,9 +111,9 @@ def find_profiles(
     panel : dict of str to Expert
         The experts.
     given : sequence, mapping by name, or None
-        One fitted profile, or context ``(expert_predictions, y)``, per expert; for a single
-        expert also without a list. None, whole or of one expert: the expert's own profile,
-        or that of its name in ``known``.
+        One fitted profile, or context ``(expert_predictions, y)`` or ``(expert_predictions,
+        y, X)``, per expert; for a single expert also without a list. None, whole or of one
+        expert: the expert's own profile, or that of its name in ``known``.
     known : dict of str to ExpertProfile
         Profiles of experts met before.
     classes : ndarray of shape (n_classes,)
@@ -128,6 +129,36 @@ def find_profiles(
     ValueError
         If an expert has none, or something else was given.
     """
+    given = _one_each(panel, given)
+    own = [expert.profile or known.get(name) for name, expert in panel.items()]
+    found = [old if new is None else new for new, old in zip(given, own, strict=True)]
+    met = list(known.values())
+    return [_as_profile(p, name, classes, met) for name, p in zip(panel, found, strict=True)]
+
+
+def find_contexts(panel: dict[str, Expert], given: Any) -> list[tuple[Any, ...] | None]:
+    """Find the contexts that came with their rows.
+
+    Parameters
+    ----------
+    panel : dict of str to Expert
+        The experts.
+    given : sequence, mapping by name, or None
+        As in :func:`find_profiles`, which must have accepted it.
+
+    Returns
+    -------
+    contexts : list of tuple (expert_predictions, y, X), or None
+        One per expert; None where no row came, only answers or a profile.
+    """
+    return [
+        p if _is_context(p) and len(p) == 3 and p[2] is not None and len(p[1]) else None
+        for p in _one_each(panel, given)
+    ]
+
+
+def _one_each(panel: dict[str, Expert], given: Any) -> list[Any]:
+    """Read profiles in any form as a list with an entry, or None, for each expert."""
     if given is None:
         given = {}
     elif isinstance(given, ExpertProfile) or _is_context(given):
@@ -142,18 +173,15 @@ def find_profiles(
         raise ValueError(
             f"{len(given)} profiles for {len(panel)} experts {list(panel)}; pass one each."
         )
-    own = [expert.profile or known.get(name) for name, expert in panel.items()]
-    found = [old if new is None else new for new, old in zip(given, own, strict=True)]
-    met = list(known.values())
-    return [_as_profile(p, name, classes, met) for name, p in zip(panel, found, strict=True)]
+    return list(given)
 
 
 def _is_context(given: Any) -> bool:
-    """Tell (expert_predictions, y) from a pair of profiles or of contexts."""
+    """Tell (expert_predictions, y[, X]) from a pair or triple of profiles or of contexts."""
     return (
         isinstance(given, tuple)
         and len(given) in (2, 3)
-        and not any(p is None or isinstance(p, (ExpertProfile, tuple)) for p in given)
+        and not any(p is None or isinstance(p, (ExpertProfile, tuple)) for p in given[:2])
     )
 
 
@@ -169,11 +197,82 @@ def _as_profile(
         # A copy: the user's own may go on learning elsewhere.
         return given if any(given is p for p in met) else copy.deepcopy(given.align(classes))
     if _is_context(given):
-        return ExpertProfile(name=name, classes=classes).fit(given[0], given[1])
+        return _read_context(given, name, classes)
     raise ValueError(
         f"The profile of expert {name!r} is a {type(given).__name__}; expected a fitted "
-        "ExpertProfile or a context (expert_predictions, y)."
+        "ExpertProfile or a context, a tuple (expert_predictions, y) or (expert_predictions, y, X)."
     )
+
+
+def _read_context(given: tuple[Any, ...], name: str, classes: np.ndarray) -> ExpertProfile:
+    answers, y = given[:2]
+    try:
+        profile = ExpertProfile(name=name).set_params(classes=classes)
+        if len(given) == 3 and given[2] is not None:
+            if count_rows(given[2]) != len(y):
+                raise ValueError(
+                    f"X has {count_rows(given[2])} rows, but y has {len(y)} labels; pass the rows "
+                    "that were answered, in the order of the answers."
+                )
+            check_same_order(answers, given[2])
+        truth = check_truth(y)
+        unknown = truth[encode_answers(truth, classes) < 0]
+        if len(unknown):
+            raise ValueError(
+                f"y has the labels {sorted(set(map(str, unknown.tolist())))[:5]}, but the model "
+                f"knows {classes.tolist()}. Leave those rows out."
+            )
+        profile.fit(answers, truth)
+        column = check_answers(answers, len(truth))[0]
+        encode_checked(column, classes, [name], fate="count as wrong")
+        return profile
+    except ValueError as error:
+        raise ValueError(f"The context of expert {name!r}: {error}") from error
+
+
+def learn_profiles(
+    templates: Sequence[ExpertProfile] | None,
+    answers: np.ndarray,
+    y: Any,
+    sample_weight: np.ndarray,
+    classes: np.ndarray,
+) -> list[ExpertProfile]:
+    """Add each expert's record to what is known of the expert beforehand.
+
+    Parameters
+    ----------
+    templates : sequence of ExpertProfile, or None
+        A prior (and a name) or a fitted profile per expert; copied.
+    answers : ndarray of shape (n_rows, n_experts)
+        The record, missing where there is no answer.
+    y : array-like of shape (n_rows,)
+        The truth.
+    sample_weight : ndarray of shape (n_rows,)
+        How many answers a row counts for.
+    classes : ndarray of shape (n_classes,)
+        The classes that profiles are brought to.
+
+    Returns
+    -------
+    profiles : list of ExpertProfile
+        One per expert.
+    """
+    J = answers.shape[1]
+    templates = templates or [ExpertProfile(name=f"expert_{j + 1}") for j in range(J)]
+    if len(templates) != J:
+        raise ValueError(f"{len(templates)} profiles for {J} experts; pass one profile per expert.")
+    profiles = []
+    for j, template in enumerate(templates):
+        profile = copy.deepcopy(template)  # the user's own may go on learning elsewhere
+        if not hasattr(profile, "counts_"):
+            if profile.classes is None:
+                profile.set_params(classes=classes)
+            profile.fit([], [])
+        # Rows of classes that the profile doesn't have tell it nothing.
+        rows = np.isin(y, profile.classes_)
+        profile.partial_fit(answers[rows, j], np.asarray(y)[rows], sample_weight[rows])
+        profiles.append(profile.align(classes))
+    return profiles
 
 
 def encode_checked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,14 +20,12 @@ from skdefer.utils._validation import (
 )
 
 
-def beta_prior(
-    classes: np.ndarray, accuracy: Any, confidence: Any, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
+def beta_prior(classes: np.ndarray, accuracy: Any, confidence: Any, strength: float) -> np.ndarray:
     """Turn what is believed of an expert into Beta(1 + s c a, 1 + s c (1 - a)) by class.
 
     ``accuracy`` a and ``confidence`` c are numbers, mappings by class, or arrays in the order of
     ``classes``, which must then be sorted; without an accuracy the prior is uniform, without a
-    confidence it is 1. Both results are in the order of the sorted classes.
+    confidence it is 1. Returned are alpha and beta, shape (2, n_classes), of the sorted classes.
     """
     ordered = np.array_equal(classes, np.unique(classes))
     classes = np.unique(classes)
@@ -38,9 +37,9 @@ def beta_prior(
                 "prior_confidence was given without prior_accuracy, so there is nothing to be "
                 "confident of. Pass prior_accuracy too."
             )
-        return np.ones(len(classes)), np.ones(len(classes))
+        return np.ones((2, len(classes)))
     weight = strength if trust is None else strength * trust
-    return 1.0 + weight * right, 1.0 + weight * (1.0 - right)
+    return np.stack([1.0 + weight * right, 1.0 + weight * (1.0 - right)])
 
 
 def _by_class(parameter: str, value: Any, classes: np.ndarray, ordered: bool) -> np.ndarray | None:
@@ -124,6 +123,82 @@ def tally(
     age = np.float_power(decay, np.arange(n_answers - 1, -1, -1))
     np.add.at(counts, (truth[answered], said), weight[answered] * age)
     return counts, n_answers
+
+
+def posterior(believed: np.ndarray, counts: np.ndarray, population: Any) -> tuple[np.ndarray, ...]:
+    """Put prior and answers together, by class.
+
+    Parameters
+    ----------
+    believed : ndarray of shape (2, n_classes)
+        Alpha and beta of what is believed of this expert; Beta(1, 1): nothing.
+    counts : ndarray of shape (n_classes, n_classes + 1)
+        As :func:`tally` gives them.
+    population : PopulationPrior or None
+        The prior of classes of which nothing is believed; None: they keep Beta(1, 1).
+
+    Returns
+    -------
+    prior_alpha, prior_beta, alpha, beta : ndarray of shape (n_classes,)
+        Of prior and posterior. Those that come of a mixture have its mean and variance.
+    """
+    right, total = counts.diagonal(), counts.sum(axis=1)
+    before, after = believed, believed + np.stack([right, total - right])
+    silent = (believed == 1.0).all(axis=0)
+    if population is not None and silent.any():
+        nothing = np.zeros(len(right))
+        before = np.where(silent, population.posterior_beta(nothing, nothing), before)
+        after = np.where(silent, population.posterior_beta(right, total), after)
+    return *before, *after
+
+
+def confusion(counts: np.ndarray, mean: np.ndarray, prior_beta: np.ndarray) -> np.ndarray:
+    """Compute the posterior mean of P(answer | class), Dirichlet rows around the given diagonal.
+
+    What is wrong goes to the other classes as the wrong answers did, and as the prior does,
+    evenly. An answer outside the classes is wrong in no known way: spread like the prior.
+    """
+    n_classes = len(counts)
+    if n_classes == 1:
+        return mean[:, None].copy()
+    wrong = counts[:, :-1] + ((prior_beta + counts[:, -1]) / (n_classes - 1))[:, None]
+    np.fill_diagonal(wrong, 0.0)
+    share = wrong / np.maximum(wrong.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    rows = (1.0 - mean)[:, None] * share
+    np.fill_diagonal(rows, mean)
+    return rows
+
+
+def align_counts(
+    believed: np.ndarray,
+    counts: np.ndarray,
+    old_classes: np.ndarray,
+    new_believed: np.ndarray,
+    classes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring priors and counts to other classes; one that is new keeps its ``new_believed``."""
+    old = encode_answers(classes, old_classes)
+    known = old >= 0
+    new_believed = new_believed.copy()
+    new_believed[:, known] = believed[:, old[known]]
+    rows = counts[old[known]]
+    inside = np.zeros((len(rows), len(classes)))
+    inside[:, known] = rows[:, old[known]]
+    # What the expert said of classes that are gone is wrong all the same.
+    outside = np.maximum(rows.sum(axis=1) - inside.sum(axis=1), 0.0)  # rounded below 0, if not
+    new_counts = np.zeros((len(classes), len(classes) + 1))
+    new_counts[known] = np.column_stack([inside, outside])
+    return new_believed, new_counts
+
+
+def prior_covers(accuracy: Any, confidence: Any, classes: np.ndarray) -> bool:
+    """Tell whether a self-assessment says something of all these classes."""
+    return all(
+        value is None
+        or isinstance(value, numbers.Real)
+        or (isinstance(value, Mapping) and set(classes.tolist()) <= set(value))
+        for value in (accuracy, confidence)
+    )
 
 
 def rows_to_identify(n_classes: int, margin: Any, delta: Any) -> int:

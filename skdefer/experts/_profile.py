@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
-from collections.abc import Mapping
 
 import numpy as np
 from scipy import stats
@@ -12,14 +12,17 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.experts._posterior import (
+    align_counts,
     beta_prior,
     check_open_unit,
     check_truth,
+    confusion,
+    posterior,
+    prior_covers,
     rows_to_correct,
     rows_to_identify,
     tally,
 )
-from skdefer.utils._validation import encode_answers
 
 
 class ExpertProfile(BaseEstimator):
@@ -59,6 +62,8 @@ class ExpertProfile(BaseEstimator):
         Posterior mean of P(answer | class), Dirichlet rows; its diagonal is ``mean_``.
     expertise_class_ : label
         The class of greatest mean; the first one of several tied.
+    prior_ : PopulationPrior or None
+        The prior that :meth:`with_prior` put in place of the uniform one.
     n_context_ : ndarray of shape (n_classes,)
         Answers by class, in the weight that they have after ``sample_weight`` and ``decay``.
     classes_ : ndarray of shape (n_classes,)
@@ -138,12 +143,13 @@ class ExpertProfile(BaseEstimator):
                 "y is empty and classes has none, so the classes are not known. "
                 "Pass ExpertProfile(classes=...)."
             )
-        self.prior_alpha_, self.prior_beta_ = beta_prior(
+        self._believed = beta_prior(
             self.classes_ if self.classes is None else np.asarray(self.classes),
             self.prior_accuracy,
             self.prior_confidence,
             self.prior_strength,
         )
+        self.prior_ = None
         n_classes = len(self.classes_)
         # counts_[k, a]: answers a on rows of class k; the last column: outside the classes.
         self.counts_ = np.zeros((n_classes, n_classes + 1))
@@ -172,21 +178,47 @@ class ExpertProfile(BaseEstimator):
         return self
 
     def _update_posterior(self):
-        right = self.counts_.diagonal().copy()
-        total = self.counts_.sum(axis=1)
-        self.alpha_ = self.prior_alpha_ + right
-        self.beta_ = self.prior_beta_ + total - right
+        self.prior_alpha_, self.prior_beta_, self.alpha_, self.beta_ = posterior(
+            self._believed, self.counts_, self.prior_
+        )
         strength = self.alpha_ + self.beta_
         self.mean_ = self.alpha_ / strength
         self.variance_ = self.alpha_ * self.beta_ / (strength**2 * (strength + 1.0))
-        self.n_context_ = total
+        self.n_context_ = self.counts_.sum(axis=1)
         self.expertise_class_ = self.classes_[self.mean_.argmax()]
-        n_others = max(len(self.classes_) - 1, 1)
-        # An answer outside the classes is wrong, in no known way: spread like the prior.
-        spread = (self.prior_beta_ + self.counts_[:, -1]) / n_others
-        concentration = self.counts_[:, :-1] + spread[:, None]
-        np.fill_diagonal(concentration, self.alpha_)
-        self.confusion_ = concentration / strength[:, None]
+        self.confusion_ = confusion(self.counts_, self.mean_, self.prior_beta_)
+
+    def with_prior(self, prior):
+        """Put what is known of a population of experts in place of the uniform prior.
+
+        What was said of the expert itself (``prior_accuracy``) stands: only classes without
+        such a word, or with a confidence of 0 in it, get the prior. It stays through
+        :meth:`partial_fit` and :meth:`align`; :meth:`fit` and ``clone`` forget it, as they
+        forget answers. Where it is a mixture, means and variances are exact, and ``alpha_``,
+        ``beta_`` and :meth:`interval` are those of the Beta distribution that has them.
+
+        Parameters
+        ----------
+        prior : PopulationPrior
+            Fitted; later fits of it change nothing here.
+
+        Returns
+        -------
+        profile : ExpertProfile
+            A fitted copy, in place of a population prior from before too.
+
+        Raises
+        ------
+        ValueError
+            If ``prior`` is something else.
+        """
+        check_is_fitted(self)
+        if not hasattr(prior, "posterior_beta"):
+            raise ValueError(f"prior is {prior!r}; expected a fitted PopulationPrior.")
+        other = copy.copy(self)
+        other.prior_ = copy.copy(prior)
+        other._update_posterior()
+        return other
 
     def predict(self, proba):
         """Expected accuracy of the expert on each row.
@@ -296,7 +328,7 @@ class ExpertProfile(BaseEstimator):
         >>> ExpertProfile(classes=list(range(7))).required_context(margin=0.5, delta=0.05)
         46
         """
-        return rows_to_identify(len(self._with_prior().classes_), margin, delta)
+        return rows_to_identify(len(self._planned().classes_), margin, delta)
 
     def required_to_correct(self, true_accuracy, tolerance, delta=0.05):
         """Answers per class that overcome a wrong prior (Proposition 2).
@@ -315,12 +347,12 @@ class ExpertProfile(BaseEstimator):
         n : ndarray of shape (n_classes,), dtype int
             Rows per class.
         """
-        prior = self._with_prior()
+        known = self._planned()
         return rows_to_correct(
-            prior.prior_alpha_, prior.prior_beta_, true_accuracy, tolerance, delta
+            known.prior_alpha_, known.prior_beta_, true_accuracy, tolerance, delta
         )
 
-    def _with_prior(self):
+    def _planned(self):
         return self if hasattr(self, "prior_alpha_") else clone(self).fit([], [])
 
     def align(self, classes):
@@ -340,31 +372,17 @@ class ExpertProfile(BaseEstimator):
         classes = np.unique(classes)
         if np.array_equal(classes, self.classes_):
             return self
-        old = encode_answers(classes, self.classes_)
-        known = old >= 0
         aligned = clone(self).set_params(classes=classes)
-        if not self._prior_covers(classes):
+        if not prior_covers(self.prior_accuracy, self.prior_confidence, classes):
             # A prior given for the old classes says nothing of the new ones.
             aligned.set_params(prior_accuracy=None, prior_confidence=None)
         aligned.fit([], [])
-        for prior in ("prior_alpha_", "prior_beta_"):
-            getattr(aligned, prior)[known] = getattr(self, prior)[old[known]]
-        rows = self.counts_[old[known]]
-        inside = np.zeros((len(rows), len(classes)))
-        inside[:, known] = rows[:, old[known]]
-        # What the expert said of classes that are gone is wrong all the same.
-        outside = rows.sum(axis=1) - inside.sum(axis=1)
-        aligned.counts_[known] = np.column_stack([inside, outside])
+        aligned.prior_ = self.prior_
+        aligned._believed, aligned.counts_ = align_counts(
+            self._believed, self.counts_, self.classes_, aligned._believed, classes
+        )
         aligned._update_posterior()
         return aligned
-
-    def _prior_covers(self, classes):
-        return all(
-            value is None
-            or isinstance(value, numbers.Real)
-            or (isinstance(value, Mapping) and set(classes.tolist()) <= set(value))
-            for value in (self.prior_accuracy, self.prior_confidence)
-        )
 
     def _check_proba(self, proba):
         check_is_fitted(self)
@@ -393,6 +411,6 @@ def always_right(classes, name=None):
         Of mean 1 and variance 0 in every class.
     """
     profile = ExpertProfile(name=name, classes=classes).fit([], [])
-    profile.prior_beta_ = np.zeros(len(profile.classes_))
+    profile._believed[1] = 0.0
     profile._update_posterior()
     return profile

@@ -7,7 +7,6 @@ from skdefer.utils._optional import import_optional
 
 __all__ = [
     "MLP",
-    "ExpertAgnosticNet",
     "TrainingHistory",
     "portable_state",
     "predict_in_batches",
@@ -18,7 +17,6 @@ __all__ = [
 
 _HOME_OF = {
     "MLP": "_modules",
-    "ExpertAgnosticNet": "_expert_agnostic",
     "TrainingHistory": "_training",
     "predict_in_batches": "_prediction",
     "resolve_device": "_device",

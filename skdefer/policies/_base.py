@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,17 @@ from sklearn.base import BaseEstimator
 from skdefer.costs import same_prices
 from skdefer.exceptions import StaleThresholdWarning
 from skdefer.utils._validation import is_missing
+
+
+@dataclass
+class Weighed:
+    """What is known of a batch before anybody is asked; n rows, K classes, J experts."""
+
+    X: Any  # without the columns of column experts
+    proba: np.ndarray  # (n, K)
+    loss: np.ndarray  # (n, 1 + J), in units of the cost
+    cost: np.ndarray  # (n, J), of asking
+    score: np.ndarray  # (n, J)
 
 
 class BasePolicy(BaseEstimator):

@@ -2,7 +2,14 @@
 
 from skdefer.rejectors._base import BaseRejector
 from skdefer.rejectors._confidence import ConfidenceRejector
+from skdefer.rejectors._expert_agnostic import ExpertAgnosticRejector
 from skdefer.rejectors._learned import LearnedRejector
 from skdefer.rejectors._profile import ProfileRejector
 
-__all__ = ["BaseRejector", "ConfidenceRejector", "LearnedRejector", "ProfileRejector"]
+__all__ = [
+    "BaseRejector",
+    "ConfidenceRejector",
+    "ExpertAgnosticRejector",
+    "LearnedRejector",
+    "ProfileRejector",
+]

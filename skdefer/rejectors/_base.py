@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import resolve_error_cost
+from skdefer.experts._panel import learn_profiles
 from skdefer.experts._profile import ExpertProfile, always_right
 from skdefer.utils._validation import check_answers, check_weights, encode_answers
 
@@ -30,6 +31,8 @@ class BaseRejector(BaseEstimator):
     learns: bool = False
     #: Whether profiles of other experts can be served after ``fit``.
     serves_unseen_experts: bool = True
+    #: Whether ``with_contexts`` reads rows that an expert answered.
+    reads_contexts: bool = False
     #: Whether losses are in errors (or units of ``error_cost``), so that costs can be subtracted.
     score_is_calibrated: bool = True
 
@@ -103,33 +106,11 @@ class BaseRejector(BaseEstimator):
             profiles = [always_right(self.classes_, "expert")]
         else:
             answers = check_answers(expert_predictions, len(proba))[0]
-        self.profiles_ = self._build_profiles(answers, y, weight, profiles)
+        self.profiles_ = learn_profiles(profiles, answers, y, weight, self.classes_)
         counts = np.bincount(truth, weight, minlength=len(self.classes_))
         self.class_weight_ = counts / max(counts.sum(), np.finfo(float).tiny)
         self._fit(proba, truth, encode_answers(answers, self.classes_), X, weight)
         return self
-
-    def _build_profiles(
-        self, answers: np.ndarray, y: Any, weight: np.ndarray, given: Any
-    ) -> list[ExpertProfile]:
-        J = answers.shape[1]
-        templates = given or [ExpertProfile(name=f"expert_{j + 1}") for j in range(J)]
-        if len(templates) != J:
-            raise ValueError(
-                f"{len(templates)} profiles for {J} experts; pass one profile per expert."
-            )
-        profiles = []
-        for j, template in enumerate(templates):
-            profile = copy.deepcopy(template)  # the user's own may go on learning elsewhere
-            if not hasattr(profile, "counts_"):
-                if profile.classes is None:
-                    profile.set_params(classes=self.classes_)
-                profile.fit([], [])
-            # Rows of classes that the profile doesn't have tell it nothing.
-            rows = np.isin(y, profile.classes_)
-            profile.partial_fit(answers[rows, j], np.asarray(y)[rows], weight[rows])
-            profiles.append(profile.align(self.classes_))
-        return profiles
 
     def expected_loss(self, proba, *, X=None):
         """Expected loss of every route on every row.
@@ -195,6 +176,25 @@ class BaseRejector(BaseEstimator):
         other.profiles_ = [profile.align(self.classes_) for profile in profiles]
         return other
 
+    def with_contexts(self, contexts: Sequence[Any]):
+        """Learn more of the experts served, from rows that they answered, without a refit.
+
+        Most rejectors read profiles alone; they come back as they are.
+
+        Parameters
+        ----------
+        contexts : sequence of None or (proba, y, answers, X)
+            One per expert: the model's class probabilities on rows that it was not trained
+            on, shape (n_rows, n_classes), the truth, the expert's answers, and the rows.
+
+        Returns
+        -------
+        rejector : object
+            A fitted copy, or the rejector itself.
+        """
+        check_is_fitted(self, "profiles_")
+        return self
+
     def _check_proba(self, proba: Any) -> np.ndarray:
         proba = np.asarray(proba)
         if proba.dtype.kind != "f":
@@ -212,12 +212,13 @@ class BaseRejector(BaseEstimator):
             )
         return proba
 
-    def _class_losses(self) -> np.ndarray:
+    def _class_losses(self, profiles: Sequence[ExpertProfile] | None = None) -> np.ndarray:
         """Expected loss of each expert on each class, shape (n_classes, n_experts)."""
+        profiles = self.profiles_ if profiles is None else profiles
         if self.error_cost_ is None:
-            return np.column_stack([1.0 - profile.mean_ for profile in self.profiles_])
+            return np.column_stack([1.0 - profile.mean_ for profile in profiles])
         return np.column_stack(
-            [(profile.confusion_ * self.error_cost_).sum(axis=1) for profile in self.profiles_]
+            [(profile.confusion_ * self.error_cost_).sum(axis=1) for profile in profiles]
         )
 
     def _model_loss(self, proba: np.ndarray) -> np.ndarray:

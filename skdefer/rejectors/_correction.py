@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from scipy.special import expit, logit, xlogy
 
@@ -38,6 +40,11 @@ def uncertainty_signals(proba: np.ndarray) -> np.ndarray:
     return np.column_stack(
         [safe_logit(first), first - second, entropy, safe_logit(second), safe_logit(third)]
     )
+
+
+def count_signals(n_classes: int) -> int:
+    """How many columns :func:`uncertainty_signals` gives."""
+    return 3 if n_classes == 2 else 5
 
 
 class Correction:
@@ -77,15 +84,36 @@ class Correction:
         self : Correction
             The fitted model.
         """
+        self.start(features, weight)
+        self.coef_ = fit_penalised(
+            self.design(features), safe_logit(prior), good, weight, self.penalty_
+        )
+        return self
+
+    def start(self, features: np.ndarray, weight: np.ndarray) -> Correction:
+        """Standardise the features as they lie here, and correct nothing yet."""
         total = max(weight.sum(), np.finfo(float).tiny)
         self.center_ = weight @ features / total
         self.scale_ = np.sqrt(weight @ np.square(features - self.center_) / total)
         self.scale_[self.scale_ < 1e-9] = 1.0
-        design = np.column_stack([np.ones(len(features)), (features - self.center_) / self.scale_])
-        penalty = np.full(design.shape[1], self.ridge)
-        penalty[0] /= 10.0
-        self.coef_ = _newton(design, safe_logit(prior), good, weight, penalty)
+        self.penalty_ = np.full(features.shape[1] + 1, float(self.ridge))
+        self.penalty_[0] /= 10.0
+        self.coef_ = np.zeros(len(self.penalty_))
         return self
+
+    def adapt(self, features: np.ndarray, prior: np.ndarray, good: np.ndarray) -> Correction:
+        """Go on from here with other rows: a copy that pays for leaving these coefficients."""
+        design = self.design(features)
+        offset = safe_logit(prior) + design @ self.coef_
+        left = fit_penalised(design, offset, good, np.ones(len(good)), self.penalty_)
+        other = copy.copy(self)
+        other.coef_ = self.coef_ + left
+        return other
+
+    def design(self, features: np.ndarray) -> np.ndarray:
+        """Standardised features, after a column of ones."""
+        standard = (features - self.center_) / self.scale_
+        return np.column_stack([np.ones(len(features)), standard])
 
     def predict(self, features: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """P(good) of each row."""
@@ -96,7 +124,7 @@ class Correction:
         return expit(eta, out=eta)
 
 
-def _newton(
+def fit_penalised(
     design: np.ndarray,
     offset: np.ndarray,
     good: np.ndarray,
@@ -106,7 +134,7 @@ def _newton(
     max_iter: int = 50,
     tol: float = 1e-8,
 ) -> np.ndarray:
-    """Minimise weighted log loss + sum(penalty b^2) / 2 over b, with backtracking."""
+    """Minimise weighted log loss + sum(penalty b^2) / 2 over b, by Newton with backtracking."""
 
     def objective(eta: np.ndarray, b: np.ndarray) -> float:
         return float(weight @ (np.logaddexp(0.0, eta) - good * eta) + 0.5 * (penalty * b) @ b)

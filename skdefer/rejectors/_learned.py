@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 
 import numpy as np
@@ -12,8 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import least_cost_answer
 from skdefer.rejectors._base import BaseRejector
-from skdefer.rejectors._correction import Correction, safe_logit, uncertainty_signals
-from skdefer.utils._validation import MISSING
+from skdefer.rejectors._correction import (
+    Correction,
+    count_signals,
+    safe_logit,
+    uncertainty_signals,
+)
+from skdefer.rejectors._population import Newcomer, Population
+from skdefer.utils._validation import MISSING, check_answers, encode_answers
 
 
 class LearnedRejector(BaseRejector):
@@ -23,7 +30,8 @@ class LearnedRejector(BaseRejector):
     on the rows that an expert answered, how often the expert is. Both start from a rule
     without training, the model's own probability and what the expert's profile promises
     of the row, and leave it only as far as the data force them: few answers give the rule
-    of :class:`ProfileRejector`, not noise.
+    of :class:`ProfileRejector`, not noise. An expert who comes later, by ``with_experts``,
+    is weighed as one more of the experts of ``fit``, as far as those are alike.
 
     Parameters
     ----------
@@ -47,7 +55,8 @@ class LearnedRejector(BaseRejector):
     profiles_ : list of ExpertProfile
         One per expert.
     learned_weight_ : ndarray of shape (1 + n_experts,)
-        How much of what was learned counts, for the model (1) and for each expert.
+        How much of what was learned counts, for the model (1) and for each expert; of an
+        expert who came later, from the rows of a context.
 
     Notes
     -----
@@ -79,6 +88,7 @@ class LearnedRejector(BaseRejector):
         "shrinkage": [Interval(numbers.Real, 0, None, closed="left")],
     }
     learns = True
+    reads_contexts = True
 
     def __init__(self, estimator=None, *, features=None, ridge=30.0, shrinkage=200.0):
         self.estimator = estimator
@@ -91,6 +101,7 @@ class LearnedRejector(BaseRejector):
         kept = least_cost_answer(proba, self.error_cost_)
         rules = self._good(self._rules(proba))
         said = np.column_stack([kept, answers])
+        good = np.column_stack([self._good(self._realised_loss(y, a)) for a in said.T])
         self.learned_ = []
         self.learned_weight_ = np.zeros(said.shape[1])
         for route, rule in enumerate(rules.T):
@@ -100,13 +111,24 @@ class LearnedRejector(BaseRejector):
                 model = self._new_model().fit(
                     self._with_rule(signals[rows], rule[rows], route),
                     rule[rows],
-                    self._good(self._realised_loss(y[rows], said[rows, route])),
+                    good[rows, route],
                     sample_weight[rows],
                 )
                 # An expert may have few answers; the model answers every row.
                 m = sample_weight[rows].sum()
                 self.learned_weight_[route] = m / (m + self.shrinkage) if route else 1.0
             self.learned_.append(model)
+        self._newcomers = {}
+        self._population = Population(self.ridge).fit(
+            proba,
+            y,
+            answers,
+            good[:, 1:],
+            sample_weight,
+            *self._split(signals),
+            losses=self._class_losses() / self._worst_price(),
+            profiles=self.profiles_,
+        )
 
     def _losses(self, proba, X):
         proba = proba.astype(float, copy=False)
@@ -118,13 +140,22 @@ class LearnedRejector(BaseRejector):
                 rule = good[:, route]
                 learned = model.predict(self._with_rule(signals, rule, route), rule)
                 good[:, route] = (1.0 - weight) * rule + weight * learned
+        if self._newcomers:
+            calibrated = self._population.calibrate(proba)
+            for route, newcomer in self._newcomers.items():
+                good[:, route] = self._population.predict(
+                    newcomer, calibrated, *self._split(signals)
+                )
         return (1.0 - good) * self._worst_price()
 
     def with_profiles(self, profiles):
         """Serve other experts; see :meth:`BaseRejector.with_profiles`.
 
         What was learned of the model stays. Profiles that ``fit`` built keep what was
-        learned of their experts; the others are weighed by the rule alone.
+        learned of their experts. A stranger is weighed as one more of them: their accuracies
+        are the prior of the profile (:class:`~skdefer.experts.PopulationPrior`; a belief of
+        its own stands), and the rule is corrected as theirs are, as far as they are alike.
+        One known expert says little of the next, many alike much.
         """
         check_is_fitted(self, "profiles_")
         known = {id(p): route for route, p in enumerate(self.profiles_, start=1)}
@@ -134,7 +165,60 @@ class LearnedRejector(BaseRejector):
         other.learned_weight_ = np.array(
             [0.0 if r is None else self.learned_weight_[r] for r in routes]
         )
+        other._newcomers = {}
+        for route, r in enumerate(routes):
+            if r is None:
+                informed = self._population.inform(other.profiles_[route - 1])
+                loss = self._class_losses([informed])[:, 0] / self._worst_price()
+                other._newcomers[route] = Newcomer(loss)
+            elif r in self._newcomers:
+                other._newcomers[route] = self._newcomers[r]
         return other
+
+    def with_contexts(self, contexts):
+        """Learn of strangers from rows they answered; see :meth:`BaseRejector.with_contexts`.
+
+        A stranger's correction starts from what is typical of the experts of ``fit`` and
+        leaves it as far as the rows force it, by ``ridge`` and ``shrinkage``; it reads
+        ``features`` too, unless ``estimator`` is given. Experts of ``fit`` keep theirs.
+        """
+        check_is_fitted(self, "profiles_")
+        if len(contexts) != len(self.profiles_):
+            raise ValueError(
+                f"{len(contexts)} contexts for {len(self.profiles_)} experts; pass one each, None "
+                "where there is none."
+            )
+        other = copy.copy(self)
+        other.learned_weight_ = self.learned_weight_.copy()
+        other._newcomers = dict(self._newcomers)
+        for route, context in enumerate(contexts, start=1):
+            if context is not None and route in self._newcomers:
+                signals, proba, good = self._read_context(*context)
+                if len(good):
+                    learned = self._population.learn(
+                        self._newcomers[route],
+                        proba,
+                        good,
+                        *self._split(signals),
+                        shrinkage=self.shrinkage,
+                    )
+                    other._newcomers[route] = learned
+                    other.learned_weight_[route] = learned.weight
+        return other
+
+    def _read_context(self, proba, y, answers, X):
+        """Signals and probabilities of the rows that were answered, and what answers saved."""
+        proba = self._check_proba(proba)
+        said = encode_answers(check_answers(answers, len(proba))[0][:, 0], self.classes_)
+        truth = encode_answers(np.asarray(y), self.classes_)
+        if truth.shape != said.shape or (truth < 0).any():
+            raise ValueError(
+                f"y of a context has shape {truth.shape} and proba {proba.shape}; expected one "
+                f"label for each row of proba, among the classes {self.classes_.tolist()}."
+            )
+        rows = np.flatnonzero(said != MISSING)
+        good = self._good(self._realised_loss(truth[rows], said[rows]))
+        return self._read(proba, X)[rows], proba[rows], good
 
     def _new_model(self):
         return Correction(self.ridge) if self.estimator is None else _Shares(clone(self.estimator))
@@ -170,6 +254,11 @@ class LearnedRejector(BaseRejector):
                 "that fills them, or estimator=, a classifier that takes them."
             )
         return np.column_stack([signals, rows.reshape(len(signals), -1)])
+
+    def _split(self, signals):
+        """Signals of the model's probabilities, and what corrections of strangers read besides."""
+        n = count_signals(len(self.classes_))
+        return signals[:, :n], signals[:, n:] if self.estimator is None else signals[:, n:n]
 
     def _rules(self, proba):
         """Expected loss of each route without training: the starting point."""

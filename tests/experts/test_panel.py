@@ -10,7 +10,13 @@ import pytest
 from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts import CallableExpert, ColumnExpert, ExpertProfile
 from skdefer.experts._base import AbsentExpert, RecordedExpert
-from skdefer.experts._panel import encode_checked, find_profiles, make_panel, visible
+from skdefer.experts._panel import (
+    encode_checked,
+    find_contexts,
+    find_profiles,
+    make_panel,
+    visible,
+)
 
 
 def rule(X):
@@ -183,3 +189,81 @@ def test_profiles_may_be_given_or_be_a_context():
 def test_experts_of_whom_nothing_is_known_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         find_profiles(make_panel(rule, None, 0), given, {}, CLASSES)
+
+
+CONTEXT = (*RECORD, np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("experts", "given", "found"),
+    [
+        (rule, CONTEXT, [CONTEXT]),
+        (rule, [CONTEXT], [CONTEXT]),
+        ([("a", rule), ("b", rule)], {"b": CONTEXT}, [None, CONTEXT]),
+        ([rule, rule], [RECORD, CONTEXT], [None, CONTEXT]),
+        ((rule, rule, rule), (CONTEXT, RECORD, CONTEXT), [CONTEXT, None, CONTEXT]),
+        ((rule, rule, rule), (None, CONTEXT, None), [None, CONTEXT, None]),
+        (rule, (*RECORD, None), [None]),
+        (rule, ([], [], np.empty((0, 3))), [None]),
+        (rule, ([], []), [None]),
+        (rule, None, [None]),
+    ],
+)
+def test_contexts_with_their_rows(experts, given, found):
+    contexts = find_contexts(make_panel(experts, None, 0), given)
+    assert len(contexts) == len(found)
+    assert all(one is other for one, other in zip(contexts, found, strict=True))
+
+
+def test_three_profiles_are_no_context():
+    panel = make_panel([rule, rule, rule], None, 0)
+    profiles = tuple(ExpertProfile(classes=CLASSES).fit(*RECORD) for _ in range(3))
+    found = find_profiles(panel, profiles, {}, CLASSES)
+    assert [p.n_context_.sum() for p in found] == [3, 3, 3]
+    assert find_contexts(panel, profiles) == [None] * 3
+    with pytest.raises(ValueError, match="3 profiles for 1 experts"):
+        find_profiles(make_panel(rule, None, 0), profiles, {}, CLASSES)
+
+
+@pytest.mark.parametrize("empty", [([], []), ([], [], np.empty((0, 3))), (np.array([]), [])])
+def test_an_empty_context_is_the_prior(empty):
+    (profile,) = find_profiles(make_panel(rule, None, 0), empty, {}, CLASSES)
+    np.testing.assert_array_equal(profile.mean_, 0.5)
+
+
+def test_a_context_without_some_class_is_fine():
+    context = ["cat", "dog", None], ["cat", "cat", "cat"], pd.DataFrame({"a": [1, 2, 3]})
+    (profile,) = find_profiles(make_panel(rule, None, 0), context, {}, CLASSES)
+    np.testing.assert_array_equal(profile.n_context_, [2, 0])
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ((*RECORD, np.eye(4)), r"of expert 'a': X has 4 rows, but y has 3 labels; pass the rows"),
+        ((RECORD[0], ["cat", "dog"]), "expert_predictions has 3 answers, but y has 2 labels"),
+        ((RECORD[0], ["cat", "owl", "ant"]), r"labels \['ant', 'owl'\], but the model knows"),
+        ((RECORD[0], ["cat", None, "dog"]), "y is missing .* on 1 of 3 rows"),
+        ((["CAT", "DOG", None], RECORD[1]), "No answer of expert 'a' is one of the classes"),
+        (
+            (
+                pd.Series(RECORD[0], index=[2, 1, 0]),
+                RECORD[1],
+                pd.DataFrame({"age": [1, 2, 3]}),
+            ),
+            "index of expert_predictions is that of X in another order",
+        ),
+    ],
+)
+def test_contexts_that_do_not_fit_are_refused(context, message):
+    with pytest.raises(ValueError, match="The context of expert 'a'") as caught:
+        find_profiles(make_panel(("a", rule), None, 0), [context], {}, CLASSES)
+    caught.match(message)
+
+
+def test_an_odd_answer_in_a_context_is_warned_of():
+    with pytest.warns(OutOfLabelsWarning, match=r"such as 'owl', in 3 rows: \{'a': 1\}"):
+        (profile,) = find_profiles(
+            make_panel(("a", rule), None, 0), (["cat", "owl", "dog"], RECORD[1]), {}, CLASSES
+        )
+    np.testing.assert_allclose(profile.mean_, [2 / 3, 2 / 4])

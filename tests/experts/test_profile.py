@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skdefer.experts import ExpertProfile
+from skdefer.experts import ExpertProfile, PopulationPrior
 
 LABELS = ["cat", "dog", "eel"]
 
@@ -464,6 +464,7 @@ def test_clone_parameters_and_pickle():
         lambda p: p.lower_bound(),
         lambda p: p.interval(),
         lambda p: p.align(LABELS),
+        lambda p: p.with_prior(PopulationPrior()),
     ],
 )
 def test_reading_needs_a_fit(call):

@@ -166,12 +166,12 @@ def test_missing_answers_teach_nothing_of_their_expert():
     )
 
 
-def test_other_experts_are_weighed_by_the_rule():
+def test_other_experts_leave_the_known_ones_alone():
     proba, y, answers = made(2000)
     rejector = LearnedRejector().fit(proba, y, np.column_stack([answers, y]))
     stranger = ExpertProfile(name="new", classes=[0, 1, 2]).fit(y[:30], y[:30])
     served = rejector.with_profiles([rejector.profiles_[1], stranger, rejector.profiles_[0]])
     loss, before = served.expected_loss(proba), rejector.expected_loss(proba)
     np.testing.assert_array_equal(loss[:, [0, 3, 1]], before)
-    np.testing.assert_allclose(loss[:, 2], 1 - proba @ stranger.mean_)
+    assert served.learned_weight_.tolist() == [1.0, 2000 / 2200, 0.0, 2000 / 2200]
     np.testing.assert_array_equal(rejector.expected_loss(proba), before)

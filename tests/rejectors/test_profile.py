@@ -1,10 +1,18 @@
 """ProfileRejector against Bayes' rule by brute force, and its price of caution."""
 
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
-from skdefer.experts import ExpertProfile
+from skdefer import DeferralClassifier
+from skdefer.experts import ExpertProfile, PopulationPrior, simulate_expert_predictions
 from skdefer.policies import CostPolicy
 from skdefer.rejectors import ProfileRejector
 
@@ -163,6 +171,169 @@ def test_a_prior_is_read_with_the_record():
     np.testing.assert_allclose(rejector.profiles_[0].mean_, 97 / 99)
     assert rejector.profiles_[0].name == "dr. b"
     assert not hasattr(template, "mean_"), "the template is left alone"
+
+
+# -- what is learned of a population ------------------------------------------------
+
+PRIORS = [None, "empirical_bayes", "mixture", PopulationPrior(3, n_types=1)]
+
+
+def record(n_rows=60, n_classes=4, n_experts=6, seed=0):
+    y = np.arange(n_rows) % n_classes
+    answers = simulate_expert_predictions(y, n_experts=n_experts, p_out=0.3, random_state=seed)
+    return y, answers.astype(object), np.random.default_rng(seed).dirichlet(np.ones(4), n_rows)
+
+
+@pytest.mark.parametrize("prior", PRIORS[1:], ids=str)
+def test_the_prior_is_that_of_the_experts_of_fit(prior):
+    y, answers, proba = record()
+    rejector = ProfileRejector(prior=prior).fit(proba, y, answers)
+    plain = [ExpertProfile().fit(said, y) for said in answers.T]
+    form = {"empirical_bayes": PopulationPrior(1), "mixture": PopulationPrior()}.get(prior, prior)
+    learned = clone(form).fit(plain)
+    np.testing.assert_array_equal(rejector.prior_.alpha_, learned.alpha_)
+    assert ProfileRejector().fit(proba, y, answers).prior_ is None
+    stranger = ExpertProfile(classes=range(4)).fit([0, 0, 1], [0, 0, 1])
+    served = rejector.with_profiles([stranger])
+    for got, alone in zip([*rejector.profiles_, *served.profiles_], [*plain, stranger]):
+        np.testing.assert_array_equal(got.mean_, alone.with_prior(learned).mean_)
+    assert stranger.prior_ is None, "the user's own is left alone"
+    mean = np.column_stack([p.mean_ for p in rejector.profiles_])
+    np.testing.assert_allclose(rejector.expected_loss(proba)[:, 1:], 1 - proba @ mean)
+    same = rejector.with_profiles(rejector.profiles_)
+    np.testing.assert_array_equal(same.expected_loss(proba), rejector.expected_loss(proba))
+
+
+def test_a_prior_of_another_population():
+    y, answers, proba = record()
+    others = PopulationPrior(1).fit([ExpertProfile().fit(a, y) for a in record(seed=5)[1].T])
+    rejector = clone(ProfileRejector(prior=FrozenEstimator(others))).fit(proba, y, answers)
+    wanted = ExpertProfile().fit(answers[:, 0], y).with_prior(others)
+    np.testing.assert_array_equal(rejector.profiles_[0].mean_, wanted.mean_)
+    copied = pickle.loads(pickle.dumps(rejector))
+    np.testing.assert_array_equal(copied.expected_loss(proba), rejector.expected_loss(proba))
+
+
+@pytest.mark.parametrize("prior", ["empirical_bayes", "mixture"])
+def test_nobody_to_learn_from(prior):
+    y, _, proba = record()
+    nobody = ProfileRejector(prior=prior).fit(proba, y, None)
+    np.testing.assert_allclose(nobody.expected_loss(proba)[:, 1], 0.0, atol=1e-12)
+    silent = ProfileRejector(prior=prior).fit(proba, y, np.full((60, 2), None))
+    assert silent.prior_.is_uniform_
+    np.testing.assert_allclose(silent.expected_loss(proba)[:, 1:], 0.5)
+
+
+@pytest.mark.parametrize("pessimism", [0.0, 1.0])
+@pytest.mark.parametrize("prior", PRIORS[:3])
+@given(
+    classes=st.permutations(range(4)),
+    experts=st.permutations(range(3)),
+    missing=st.lists(st.booleans(), min_size=72, max_size=72),
+    matrix=st.booleans(),
+)
+@settings(deadline=None, max_examples=8)
+def test_renaming_classes_and_experts_leaves_the_scores(
+    prior, pessimism, classes, experts, missing, matrix
+):
+    y, answers, proba = record(24, n_experts=3)
+    answers[np.reshape(missing, answers.shape)] = None
+    classes, experts = np.array(classes), np.array(experts)  # class k is called classes[k] now
+    new = answers[:, experts].copy()
+    answered = np.not_equal(new, None)
+    new[answered] = classes[new[answered].astype(int)]
+    back = np.argsort(classes)
+    cost = np.random.default_rng(1).random((4, 4)) if matrix else None
+
+    def rejector():
+        return ProfileRejector(prior=prior, pessimism=pessimism)
+
+    one = rejector().fit(proba, y, answers, error_cost=cost)
+    other = rejector().fit(
+        proba[:, back],
+        classes[y],
+        new,
+        error_cost=None if cost is None else cost[np.ix_(back, back)],
+    )
+    np.testing.assert_allclose(
+        other.expected_loss(proba[:, back]),
+        one.expected_loss(proba)[:, np.r_[0, 1 + experts]],
+        rtol=1e-9,
+    )
+
+
+def test_few_answers_are_read_better_under_the_prior():
+    """Newcomers with three answers per class: routes at threshold 0 that are right more often."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(4), 3)
+    proba = rng.dirichlet(np.full(4, 0.5), 3000)
+    truth = (rng.random((3000, 1)) > proba.cumsum(axis=1)).sum(axis=1).clip(max=3)
+    old = simulate_expert_predictions(np.tile(y, 5), n_experts=10, p_out=0.1, random_state=1)
+    new = simulate_expert_predictions(
+        np.r_[y, truth], n_experts=20, p_out=0.1, random_state=2, classes=range(4)
+    )
+    profiles = [ExpertProfile().fit(said, y) for said in new[:12].T]
+
+    def accuracy(prior):
+        rejector = ProfileRejector(prior=prior).fit(np.full((60, 4), 0.25), np.tile(y, 5), old)
+        loss = rejector.with_profiles(profiles).expected_loss(proba)
+        answers = np.where(loss[:, 1:] < loss[:, :1], new[12:], proba.argmax(axis=1)[:, None])
+        return (answers == truth[:, None]).mean()
+
+    assert accuracy("mixture") > accuracy(None) + 0.005
+
+
+class Certain(ClassifierMixin, BaseEstimator):
+    """Its probabilities are the rows."""
+
+    def fit(self, X, y):
+        self.classes_ = np.arange(X.shape[1])
+        return self
+
+    def predict_proba(self, X):
+        return X
+
+    def predict(self, X):
+        return X.argmax(axis=1)
+
+
+@pytest.mark.parametrize("prior", PRIORS[:3])
+def test_twelve_answers_of_a_new_reader_move_the_routes(prior):
+    y, answers, proba = record(200)
+    clf = DeferralClassifier(
+        FrozenEstimator(Certain().fit(proba, y)), rejector=ProfileRejector(prior=prior)
+    )
+    clf = clf.fit(proba, y, expert_predictions=answers)
+    reader = ExpertProfile(name="dr. new", classes=range(4)).fit([], [])
+    monday = clf.with_experts(reader)
+    assert monday.estimator_ is clf.estimator_
+    truth = np.repeat(np.arange(4), 12)
+    reader.partial_fit(np.where(truth < 2, truth, (truth + 1) % 4), truth)  # knows 0 and 1
+    friday = clf.with_experts(reader)
+    assert friday.estimator_ is clf.estimator_
+    rows = np.array([[0.55, 0.45, 0.0, 0.0], [0.0, 0.0, 0.55, 0.45]])
+    assert friday.predict_route(rows).tolist() == [1, 0]
+    assert (monday.predict_route(proba) != friday.predict_route(proba)).any()
+    assert friday.deferral_score(rows)[0, 0] > monday.deferral_score(rows)[0, 0] + 0.1
+
+
+def test_memory_is_that_of_the_result():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(K), size=60_000)
+    rejector = teach(ProfileRejector(pessimism=1.0), random_rows(rng, (60, K, K)), strength=20)
+    rejector.expected_loss(proba[:10])
+    tracemalloc.start()
+    loss = rejector.expected_loss(proba)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert loss.nbytes > 25e6
+    assert peak < loss.nbytes + 20e6  # it was several times the result
+
+
+@pytest.mark.parametrize("prior", ["uniform", 2, ExpertProfile()])
+def test_an_odd_prior_is_refused(prior):
+    with pytest.raises(ValueError, match="prior"):
+        teach(ProfileRejector(prior=prior), world(0)[1])
 
 
 def test_negative_caution_is_refused():
