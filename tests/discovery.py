@@ -49,6 +49,8 @@ def deferral_estimators():
 QUICK = {
     "hidden_layer_sizes": (16,),
     "rejector_hidden_layer_sizes": (16,),
+    "context_hidden_layer_sizes": (16,),
+    "embedding_size": 16,
     "learning_rate_init": 0.02,
     "max_iter": 60,
     "device": "cpu",

@@ -356,9 +356,6 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         self.profiles_ = self._learn_profiles(rows)
         del self._known
 
-    def _serve_profiles(self, profiles):
-        self.profiles_ = list(profiles)
-
 
 def _context_profile(
     name: str, template: ExpertProfile, given: Any, classes: np.ndarray

@@ -374,6 +374,14 @@ class NeuralDeferralMixin(DeferralMixin):
             return proba, np.hstack([kept, np.zeros_like(kept)])
         return proba, np.hstack([kept, kept - self._priority(scores, proba) + self.threshold_])
 
+    def _serve_profiles(self, profiles):
+        if self._rejects_only:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted without experts, so it has not learned "
+                "when one is worth asking. Fit it with experts, or with what some have answered."
+            )
+        self.profiles_ = list(profiles)
+
     def _uncertainty(self, proba, X):
         return np.column_stack([profile.uncertainty(proba) for profile in self.profiles_])
 

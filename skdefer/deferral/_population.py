@@ -386,15 +386,11 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     # -- other experts --------------------------------------------------------------------
 
     def _serve_profiles(self, profiles):
-        if self._rejects_only:
-            raise ValueError(
-                f"This {type(self).__name__} was fitted without experts, so it has not learned "
-                "when one is worth asking. Fit it with expert_predictions= or with experts."
-            )
+        met = self.profiles_
+        super()._serve_profiles(profiles)
         if self._reads_contexts:
-            kept = {id(profile): r for profile, r in zip(self.profiles_, self._records)}
+            kept = {id(profile): record for profile, record in zip(met, self._records)}
             self._records = [kept.get(id(profile)) for profile in profiles]
-        self.profiles_ = list(profiles)
 
     def _serve_contexts(self, contexts):
         if not self._reads_contexts:

@@ -150,6 +150,11 @@ def test_an_unseen_expert_of_the_same_record_has_the_same_scores(fitted):
     assert served.module_ is fitted.module_
 
 
+def test_without_experts_in_fit_there_is_nothing_to_serve_others_by():
+    with pytest.raises(ValueError, match="was fitted without experts.*Fit it with experts"):
+        new(max_iter=2).fit(X, Y).with_experts(("new", len), profiles=CONTEXTS[0])
+
+
 def test_renaming_classes_renames_the_scores(fitted):
     """With the classifier's outputs in another order, hand-overs are scored the same."""
     order = [2, 0, 3, 1]

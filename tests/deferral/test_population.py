@@ -474,7 +474,7 @@ def test_where_nobody_is_told_apart_rows_are_not_needed(representation):
 @pytest.mark.parametrize("representation", ALL)
 def test_fitted_without_experts_it_serves_none(representation):
     clf = new(representation=representation, max_iter=1).fit(X, Y)
-    with pytest.raises(ValueError, match="fitted without experts.*Fit it with expert_predictions="):
+    with pytest.raises(ValueError, match="fitted without experts.*Fit it with experts"):
         clf.with_experts(NEW, profiles=[CONTEXT])
 
 

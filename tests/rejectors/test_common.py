@@ -87,7 +87,8 @@ def test_a_finite_loss_of_every_route_on_every_row(cls, n_experts, error_cost):
 
 def test_it_says_what_it_is_and_shows_what_it_learned(cls):
     rejector = fitted(cls)
-    for fact in ("learns", "serves_unseen_experts", "score_is_calibrated"):
+    facts = ("learns", "serves_unseen_experts", "reads_contexts", "score_is_calibrated")
+    for fact in facts:
         assert isinstance(getattr(rejector, fact), bool), fact
     assert rejector.classes_.tolist() == CLASSES.tolist()
     assert [type(p) for p in rejector.profiles_] == [ExpertProfile] * 3
@@ -243,6 +244,23 @@ def test_other_experts_are_served_or_refused(cls):
     np.testing.assert_array_equal(losses(rejector), before)
     same = rejector.with_profiles(rejector.profiles_)
     np.testing.assert_allclose(losses(same), before)
+
+
+def test_contexts_of_other_experts_are_read_or_left_alone(cls):
+    rejector = fitted(cls)
+    if not rejector.serves_unseen_experts:
+        return
+    stranger = ExpertProfile(classes=CLASSES).fit(NEW["y"], NEW["y"])
+    served = rejector.with_profiles([stranger, rejector.profiles_[0]])
+    before = losses(served)
+    context = (NEW["proba"], NEW["y"], NEW["y"], NEW["X"])
+    read = served.with_contexts([context, None])
+    assert type(read) is cls
+    np.testing.assert_array_equal(losses(served), before, err_msg="the original has changed")
+    after = losses(read)
+    np.testing.assert_array_equal(after[:, [0, 2]], before[:, [0, 2]])
+    assert (after[:, 1] != before[:, 1]).any() == rejector.reads_contexts
+    np.testing.assert_array_equal(losses(served.with_contexts([None, None])), before)
 
 
 # -- what is refused ----------------------------------------------------------------

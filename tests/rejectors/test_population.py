@@ -169,6 +169,40 @@ def test_sharing_by_brute_force(informations, directions):
     assert own == pytest.approx(wanted_own, rel=1e-2)
 
 
+def dense(informations, directions, variance):
+    """The same posterior in any dimension, from the joint Gaussian of b and all d_j."""
+    J, d = directions.shape
+    total, mean, logs = 0.0, 0.0, 0.0
+    for own in _OWN:
+        for shared in _SHARED:
+            prior = np.concatenate([shared * variance, *[own * variance] * J])
+            precision, pull = np.diag(1 / prior), np.zeros(len(prior))
+            for j, (H, h) in enumerate(zip(informations, directions)):
+                A = np.zeros((d, len(prior)))  # picks b + d_j
+                A[:, :d] = A[:, (j + 1) * d : (j + 2) * d] = np.eye(d)
+                precision += A.T @ H @ A
+                pull += A.T @ h
+            found = np.linalg.solve(precision, pull)
+            log = 0.5 * pull @ found - 0.5 * np.linalg.slogdet(precision)[1]
+            log -= 0.5 * np.log(prior).sum() + 0.5 * np.log(shared / 0.5) ** 2
+            weight = np.exp(log - 0.5 * (np.log(own / 0.5) / 1.5) ** 2)
+            total, mean = total + weight, mean + weight * found[:d]
+            logs += weight * np.log(own)
+    return mean / total, np.exp(logs / total)
+
+
+def test_sharing_in_several_dimensions():
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(4, 3, 8)) * 2
+    informations = roots @ roots.transpose(0, 2, 1)
+    directions = np.einsum("jab,jb->ja", informations, rng.normal(0.3, 0.2, size=(4, 3)))
+    variance = np.array([0.3, 0.03, 0.03])
+    b, own = _share(informations, directions, variance)
+    wanted_b, wanted_own = dense(informations, directions, variance)
+    np.testing.assert_allclose(b, wanted_b, rtol=1e-9)
+    assert own == pytest.approx(wanted_own)
+
+
 def test_several_dimensions_are_as_one_each_where_nothing_ties_them():
     H = np.array([[20.0, 5.0, 60.0], [30.0, 8.0, 2.0]])  # two dimensions, three experts
     h = np.array([[9.0, -1.0, 40.0], [3.0, 1.0, -1.0]])
