@@ -24,7 +24,7 @@ from skdefer import ExpertAgnosticDeferralClassifier, PopulationDeferralClassifi
 from skdefer.experts import simulate_expert_predictions
 from skdefer.neural import MLP
 
-K, EXPERTS, EPOCHS, TURNS = 10, 10, 4, 3
+K, EXPERTS, EPOCHS, TURNS = 10, 10, 3, 3
 
 
 class Eye(nn.Module):
@@ -77,7 +77,8 @@ def study(name):
     shape, backbone = CASES[name]
     rng = np.random.default_rng(0)
     y = rng.integers(K, size=shape[0])
-    X = rng.normal(size=shape).astype(np.float32) + y.reshape(-1, *[1] * (len(shape) - 1)) / K
+    X = rng.normal(size=shape) + y.reshape(-1, *[1] * (len(shape) - 1)) / K
+    X = X.astype(np.float32)
     past = rng.integers(K, size=500)
     said = simulate_expert_predictions(past, n_experts=EXPERTS, classes=range(K), random_state=0)
     contexts = [(a, past) for a in said.T]

@@ -289,6 +289,7 @@ def summary(cases):
 
 def rows_of(result, values):
     mean, gaps = result[values]["mean"], result[values]["paired"]
+    alone = ("model", "reader") if values == "accuracy" else ()  # they rank nothing
 
     def gap(label):
         return "{:+.4f} ± {:.4f}".format(*gaps[label])
@@ -297,7 +298,7 @@ def rows_of(result, values):
         yield {
             "set": result["set"],
             "k": k,
-            **{m: f"{mean[m]:.4f}" for m in ("model", "reader")},
+            **{m: f"{mean[m]:.4f}" for m in alone},
             **{m: f"{mean[f'{m} {k}']:.4f}" for m in METHODS},
             **{m: f"{mean[m]:.4f}" for m in ("known", "oracle")},
             "default - rule alone": gap(f"default - rule alone {k}"),

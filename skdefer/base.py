@@ -17,6 +17,7 @@ from skdefer.costs import error_unit, least_cost_answer, resolve_cost
 from skdefer.exceptions import UncalibratedScoreWarning
 from skdefer.experts._asking import answers_at_hand, ask_panel, check_where, collect, open_store
 from skdefer.experts._base import AbsentExpert, Expert
+from skdefer.experts._met import ServingMixin
 from skdefer.experts._panel import (
     MODEL,
     find_contexts,
@@ -35,7 +36,7 @@ from skdefer.utils._signature import keywords_only
 _BLOCK = 1 << 20  # scores held at once where rows are routed one by one
 
 
-class DeferralMixin(ClassifierMixin):
+class DeferralMixin(ServingMixin, ClassifierMixin):
     """The methods that every deferral estimator shares.
 
     A subclass fits ``classes_``, ``profiles_`` and ``error_cost_`` (a matrix, or None), calls
@@ -286,6 +287,7 @@ class DeferralMixin(ClassifierMixin):
             classes=self.classes_,
             names=self.routes_[1:],
             index=X.index if hasattr(X, "iloc") else None,
+            calibrated=self.score_is_calibrated,
         )
 
     # -- other experts --------------------------------------------------------------
@@ -301,14 +303,16 @@ class DeferralMixin(ClassifierMixin):
             What is known of each expert: a fitted :class:`ExpertProfile`, or a context, past
             answers with the truth: ``(expert_predictions, y)``, or with their rows, on which
             the model was not trained, ``(expert_predictions, y, X)``; empty: only what is known
-            of others. None: the expert's own, or the one of its name in ``fit``.
+            of others. None: what is known by its name already, else the expert's own. A profile
+            from ``profiles_``, or of a name served already, is newer word of the same expert: what
+            else was learned of it stays. A context starts afresh.
         cost : as the parameter, default=None
             Prices of asking the new experts; None keeps the parameter ``cost``.
 
         Returns
         -------
         estimator : object
-            A fitted copy that shares the model.
+            A fitted copy that shares the model, with profiles of its own.
 
         Raises
         ------
@@ -326,23 +330,23 @@ class DeferralMixin(ClassifierMixin):
             other.cost = cost
         if not callable(other.cost):
             resolve_cost(other.cost, names, [e.cost for e in panel.values()], None, 0)
-        # A made-up name ("expert_1") doesn't make a stranger somebody that was met.
-        met = zip(self.routes_[1:], self.profiles_, strict=True)
-        named = set() if self._rejects_only else given_names(experts)
-        known = {name: profile for name, profile in met if name in named or profiles is not None}
-        found = find_profiles(panel, profiles, known, self.classes_)
-        if names != self.routes_[1:] or any(p is not q for p, q in zip(found, self.profiles_)):
+        named = given_names(experts)
+        found, who = find_profiles(panel, profiles, self._met(), self.classes_, named)
+        if self._serves(names, found, who):
+            other.profiles_ = self._served  # copies of its own
+        else:
             if self.policy_.holds_expert_state:
                 name = type(self.policy_).__name__
                 raise ValueError(f"{name} holds state per expert. Fit again, or use CostPolicy.")
-            other._serve_profiles(found)
+            other._serve_profiles(found, who)
             other._learned_at = ()  # other experts: no prices are those of fit
         # A column that only an expert could see stays hidden when the expert is gone.
         other._set_panel(panel, {*self._former_columns, *(e.column for e in self.experts_)})
         other._serve_contexts(find_contexts(panel, profiles))
         return other
 
-    def _serve_profiles(self, profiles: Sequence[ExpertProfile]) -> None:
+    def _serve_profiles(self, profiles: Sequence[ExpertProfile], met: list[int | None]) -> None:
+        """Serve these; ``met`` says which of the experts so far each one is, by position."""
         name = type(self).__name__
         raise ValueError(f"{name} can't serve other experts. Fit it again with their answers.")
 
@@ -354,6 +358,7 @@ class DeferralMixin(ClassifierMixin):
     def _set_panel(self, panel: dict[str, Expert], former: Collection[Any] = ()) -> None:
         self._former_columns = sorted({*former} - {None, *(e.column for e in panel.values())})
         self.experts_ = list(panel.values())
+        self._brought = [copy.copy(expert.profile) for expert in self.experts_]  # as it is now
         self.routes_ = [MODEL, *panel]
         self.n_experts_ = len(panel)
 

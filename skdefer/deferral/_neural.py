@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import copy
 import numbers
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skdefer.base import DeferralMixin
 from skdefer.costs import resolve_cost, resolve_error_cost
+from skdefer.deferral._held_out import Rows, hold_out
+from skdefer.deferral._out_of_fold import check_groups
 from skdefer.deferral._record import buy_answers, check_classes, read_record
 from skdefer.deferral._temperature import check_temperature, fit_temperature
 from skdefer.experts._base import Expert
-from skdefer.experts._panel import visible
+from skdefer.experts._panel import learn_profiles, visible
+from skdefer.experts._profile import ExpertProfile, always_right
 from skdefer.metrics._ranking import Ranking, area
 from skdefer.policies import CostPolicy
+from skdefer.policies._base import warn_of_capacities
 from skdefer.policies._thresholds import best_threshold
 from skdefer.utils._optional import import_optional
 from skdefer.utils._rows import check_rows, take_rows
@@ -34,27 +37,16 @@ from skdefer.utils._validation import (
 )
 
 _BATCH_ROWS = 4096  # rows per batch where nothing is learned
-
-
-@dataclass
-class Rows:
-    """Rows of ``fit``: n of them, J experts."""
-
-    X: np.ndarray  # (n, ...)
-    y: np.ndarray  # (n,), positions in classes_
-    weight: np.ndarray  # (n,)
-    answers: np.ndarray | None  # (n, J), labels; None: there is no record
-    codes: np.ndarray | None  # (n, J), the answers as positions in classes_, or negative
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """Take some of the rows."""
-        return Rows(
-            self.X[rows],
-            self.y[rows],
-            self.weight[rows],
-            None if self.answers is None else self.answers[rows],
-            None if self.codes is None else self.codes[rows],
-        )
+_LEAST_TO_CALIBRATE = 10  # fewer held-out rows can't tell a temperature
+# Parameters that a network can't change once it is made.
+_ARCHITECTURE = {
+    "hidden_layer_sizes",
+    "rejector_hidden_layer_sizes",
+    "context_hidden_layer_sizes",
+    "embedding_size",
+    "n_heads",
+    "representation",
+}
 
 
 class NeuralDeferralMixin(DeferralMixin):
@@ -91,7 +83,9 @@ class NeuralDeferralMixin(DeferralMixin):
 
     # -- fit ----------------------------------------------------------------------------
 
-    def _start(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _start(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Check what needs no expert; returns labels and weights."""
         self._validate_params()
         import_optional("torch", needed_for=type(self).__name__)
@@ -99,6 +93,8 @@ class NeuralDeferralMixin(DeferralMixin):
             check_temperature()
         n_rows = check_rows(X)
         y = check_target(y, n_rows)
+        if groups is not None:
+            check_groups(groups, n_rows)
         weight = check_weights(sample_weight, n_rows)
         if not weight.any():
             raise ValueError("Every sample_weight is zero; expected one weight above 0 at least.")
@@ -138,21 +134,29 @@ class NeuralDeferralMixin(DeferralMixin):
         weight: np.ndarray,
         panel: dict[str, Expert],
         groups: Any,
+        profiles: list[ExpertProfile] | None = None,
     ) -> None:
         from skdefer.neural import resolve_device, seeded, train
 
         self._set_panel(panel)
+        self._from_contexts = profiles
         seen = visible(X, panel)
         codes = None if answers is None else encode_answers(answers, self.classes_)
         y_codes = np.searchsorted(self.classes_, y)
         whole = Rows(self._check_X(seen, reset=True), y_codes, weight, answers, codes)
         rng = check_random_state(self.random_state)
-        policy = CostPolicy() if self.policy is None else copy.deepcopy(self.policy)
+        policy = CostPolicy() if self.policy is None else clone(self.policy)
+        warn_of_capacities(policy, panel)
         counted = np.flatnonzero(weight > 0)
         taught, held_out = counted, counted[:0]
         tunes = self.threshold == "tuned" and not self._rejects_only
         if self.early_stopping or self.calibration or tunes or policy.learns:
-            taught, held_out = self._split(whole.y, groups, counted, rng)
+            taught, held_out = hold_out(whole.y, groups, counted, self.validation_fraction, rng)
+        if self.calibration and len(held_out) < _LEAST_TO_CALIBRATE:
+            raise ValueError(
+                f"{len(held_out)} rows are held out, too few to find a temperature; expected "
+                f"{_LEAST_TO_CALIBRATE} at least. Pass more rows or a larger validation_fraction."
+            )
         rows, held = whole.take(taught), whole.take(held_out)
 
         self.device_ = str(resolve_device(self.device))
@@ -160,6 +164,7 @@ class NeuralDeferralMixin(DeferralMixin):
         with seeded(int(seeds[0])):
             module = self.module_ = self._initial_module(rows.X)
         self.threshold_, self.calibrator_ = 0.0, None
+        self.profiles_ = self._learn_profiles(rows)
         loss, tensors = self._objective(rows, int(seeds[1]))
         history = train(
             module,
@@ -167,7 +172,7 @@ class NeuralDeferralMixin(DeferralMixin):
             tensors,
             sample_weight=rows.weight,
             max_iter=self.max_iter,
-            batch_size=self.batch_size,
+            batch_size=self._batch_size(len(rows.y)),
             learning_rate_init=self.learning_rate_init,
             weight_decay=self.weight_decay,
             tol=self.tol,
@@ -186,10 +191,23 @@ class NeuralDeferralMixin(DeferralMixin):
             self.threshold_ = self._tune_threshold(held)
         elif self.threshold != "tuned":
             self.threshold_ = float(self.threshold)
-        self._finish(whole)
-        if policy.learns:
+        if policy.learns:  # before the profiles learn the answers of held-out rows
             self._fit_policy(policy, held, seen, held_out)
+        self.profiles_ = self._learn_profiles(whole)
+        del self._from_contexts
         self._set_policy(policy)
+
+    def _learn_profiles(self, rows: Rows) -> list[ExpertProfile]:
+        if self._rejects_only:
+            return [always_right(self.classes_, "expert")]
+        if rows.answers is None:
+            return self._from_contexts or []
+        known = [e.profile or ExpertProfile(name=name) for name, e in self._panel.items()]
+        labels = self.classes_[rows.y]
+        return learn_profiles(known, rows.answers, labels, rows.weight, self.classes_)
+
+    def _batch_size(self, n_rows: int) -> int:
+        return self.batch_size
 
     def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
         X = validate_data(
@@ -206,70 +224,31 @@ class NeuralDeferralMixin(DeferralMixin):
                 "reads. Pass backbone=, a torch module that turns such rows into features, or "
                 "flatten them."
             )
-        return X
-
-    def _split(
-        self, y: np.ndarray, groups: Any, rows: np.ndarray, rng: np.random.RandomState
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Hold rows out: whole groups, or else the classes in their shares where they allow it."""
-        size = max(round(self.validation_fraction * len(rows)), 1)
-        if size >= len(rows):
-            raise ValueError(
-                f"X has {len(rows)} rows of weight > 0, too few to hold {size} out. Pass more "
-                "rows, or early_stopping=False, calibration=None and a number for threshold."
-            )
-        splitter: Any = ShuffleSplit
-        if groups is not None:
-            groups = np.asarray(groups)[rows]
-            splitter, size = GroupShuffleSplit, self.validation_fraction
-        else:
-            n_least = np.unique(y[rows], return_counts=True)[1]
-            if n_least.min() > 1 and min(size, len(rows) - size) >= len(n_least):
-                splitter = StratifiedShuffleSplit
-        split = splitter(1, test_size=size, random_state=rng).split(rows, y[rows], groups)
-        taught, held_out = next(split)
-        return rows[np.sort(taught)], rows[np.sort(held_out)]
+        return X if X.flags.writeable else X.copy()  # torch shares memory, and warns of this
 
     def _initial_module(self, X: np.ndarray) -> Any:
         """Make the network, or take the one of the last fit for a warm start."""
         import torch
 
-        shape = (X.shape[1:], self.classes_.tolist())
+        from skdefer.neural._backbone import prepare_backbone
+
+        sizes = {k: v for k, v in self.get_params(deep=False).items() if k in _ARCHITECTURE}
+        network = (X.shape[1:], self.classes_.tolist(), self.backbone is None, str(sizes))
         if self.warm_start and hasattr(self, "module_"):
-            if shape != self._shape:
+            if network != self._network:
                 raise ValueError(
-                    f"warm_start goes on with a network for rows of shape {self._shape[0]} and the "
-                    f"classes {self._shape[1]}; these have {shape[0]} and {shape[1]}. Pass "
-                    "warm_start=False for new ones."
+                    f"warm_start goes on with a network for rows of shape {self._network[0]}, the "
+                    f"classes {self._network[1]} and the layers of the last fit; these are rows of "
+                    f"shape {network[0]}, classes {network[1]} and {sizes}. Pass warm_start=False "
+                    "for a new network."
                 )
-            return self.module_
-        self._shape: tuple[tuple[int, ...], list[Any]] = shape
+            return copy.deepcopy(self.module_)  # copies that serve other experts have the old one
+        self._network: tuple[Any, ...] = network
         dtype = torch.from_numpy(X[:1]).dtype
         on_cpu = self.device_ == "cpu"
         dtype = dtype if on_cpu else torch.float32  # double precision is slow there, or missing
-        n_rows = torch.from_numpy(X[:2]).to(dtype)
-        if self.backbone is None:
-            from skdefer.neural import MLP
-
-            backbone: Any = MLP(X.shape[1], np.atleast_1d(self.hidden_layer_sizes).tolist())
-            n_features = backbone.n_outputs
-        else:
-            backbone = copy.deepcopy(self.backbone)  # the user's own stays as it is
-            dtype = next((p.dtype for p in backbone.parameters()), dtype)
-            with torch.no_grad():
-                try:
-                    features = backbone.cpu().eval()(n_rows.to(dtype))
-                except Exception as error:
-                    raise ValueError(
-                        f"backbone, a {type(backbone).__name__}, fails on rows of shape "
-                        f"{X.shape[1:]}: {error}. Pass X in the shape that it reads."
-                    ) from error
-            if features.ndim != 2:
-                raise ValueError(
-                    f"backbone gives features of shape {tuple(features.shape)} for two rows; "
-                    "expected (2, n_features). Flatten or pool them in the module."
-                )
-            n_features = features.shape[1]
+        layers = np.atleast_1d(self.hidden_layer_sizes).tolist()
+        backbone, n_features, dtype = prepare_backbone(self.backbone, layers, X[:2], dtype)
         return self._new_module(backbone, n_features).to(dtype)
 
     def _tensors(self, *arrays: np.ndarray) -> tuple[Any, ...]:
@@ -312,7 +291,7 @@ class NeuralDeferralMixin(DeferralMixin):
         """Find where handing over to one expert starts to pay, over all experts."""
         priority, gain = self._outcomes(held, self._scores(held.X))
         weight = np.repeat(held.weight, priority.shape[1])
-        return best_threshold(priority.ravel(), gain.ravel(), weight, lowest=-1.0)
+        return best_threshold(priority.ravel(), gain.ravel(), weight, lowest=-1.0, highest=1.0)
 
     def _fit_policy(self, policy: Any, held: Rows, seen: Any, held_out: np.ndarray) -> None:
         proba, loss = self._proba_and_losses(held.X)
@@ -374,7 +353,7 @@ class NeuralDeferralMixin(DeferralMixin):
             return proba, np.hstack([kept, np.zeros_like(kept)])
         return proba, np.hstack([kept, kept - self._priority(scores, proba) + self.threshold_])
 
-    def _serve_profiles(self, profiles):
+    def _serve_profiles(self, profiles, met):
         if self._rejects_only:
             raise ValueError(
                 f"This {type(self).__name__} was fitted without experts, so it has not learned "
@@ -398,6 +377,12 @@ class NeuralDeferralMixin(DeferralMixin):
         batch = max(_BATCH_ROWS // self.n_experts_, 64)
         scores = predict_in_batches(function, *tensors, batch_size=batch, device=device)
         return scores.astype(np.float64, copy=False)
+
+    def __copy__(self):
+        # Not through __getstate__: a copy that serves other experts shares the network.
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def __getstate__(self):
         from skdefer.neural import portable_state

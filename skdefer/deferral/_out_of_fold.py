@@ -142,6 +142,14 @@ class FittingCache:
             )
 
 
+def check_groups(groups: Any, n_rows: int) -> None:
+    """Refuse groups of another length than the rows."""
+    if len(groups) != n_rows:
+        raise ValueError(
+            f"groups has {len(groups)} entries, but X has {n_rows} rows; pass one group per row."
+        )
+
+
 def make_splits(cv: Any, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """Split the rows as ``cv`` says; a number of folds keeps groups together.
 
@@ -157,10 +165,8 @@ def make_splits(cv: Any, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.nd
     splits : list of (train, test)
         Positions of rows.
     """
-    if groups is not None and len(groups) != len(y):
-        raise ValueError(
-            f"groups has {len(groups)} entries, but X has {len(y)} rows; pass one group per row."
-        )
+    if groups is not None:
+        check_groups(groups, len(y))
     if groups is not None and (cv is None or isinstance(cv, numbers.Integral)):
         splitter: Any = StratifiedGroupKFold(5 if cv is None else cv)
     else:

@@ -10,7 +10,7 @@ from scipy.special import expit, logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skdefer.deferral._neural import NeuralDeferralMixin, Rows
+from skdefer.deferral._neural import NeuralDeferralMixin
 from skdefer.deferral._past_answers import (
     RecordSampler,
     by_content,
@@ -20,8 +20,8 @@ from skdefer.deferral._past_answers import (
     pad_records,
     read_record,
 )
-from skdefer.experts._panel import learn_profiles, visible
-from skdefer.experts._profile import ExpertProfile, always_right
+from skdefer.experts._met import agree
+from skdefer.experts._panel import visible
 from skdefer.utils._signature import keywords_only
 from skdefer.utils._validation import MISSING, is_missing
 
@@ -86,7 +86,7 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     weight_decay : float, default=0.0
         L2 penalty.
     batch_size : int, default=128
-        Rows per step; all of them, in order, where there are no more.
+        Rows per step; a quarter at most where contexts are drawn from the others.
     max_iter : int, default=200
         The most epochs.
     tol : float, default=1e-4
@@ -97,7 +97,7 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         Whether to watch the expected AURSAC on held-out rows, and keep the best epoch.
     validation_fraction : float, default=0.1
         Share of rows held out for ``early_stopping``, ``calibration``, a tuned threshold and
-        policies that learn.
+        policies that learn (whose promise is then a little too good).
     warm_start : bool, default=False
         Whether to go on from the weights of the last fit.
     device : str or torch.device, default="auto"
@@ -263,7 +263,7 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         ImportError
             Without torch; the extra is "torch".
         """
-        y, weight = self._start(X, y, sample_weight)
+        y, weight = self._start(X, y, sample_weight, groups)
         panel, answers = self._read_answers(X, expert_predictions)
         if answers is not None and is_missing(answers).all():
             raise ValueError(
@@ -272,13 +272,6 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
             )
         self._fit_network(X, y, answers, weight, panel, groups)
         return self
-
-    def _learn_profiles(self, rows: Rows) -> list[ExpertProfile]:
-        if rows.answers is None:
-            return [always_right(self.classes_, "expert")]
-        known = [e.profile or ExpertProfile(name=name) for name, e in self._panel.items()]
-        truth = self.classes_[rows.y]
-        return learn_profiles(known, rows.answers, truth, rows.weight, self.classes_)
 
     # -- the network ----------------------------------------------------------------------
 
@@ -299,13 +292,18 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         sizes = np.atleast_1d(self.rejector_hidden_layer_sizes).tolist()
         return PopulationNet(backbone, n_features, len(self.classes_), sizes, encoder)
 
+    def _batch_size(self, n_rows):
+        # Rows of the batch are in no context: others must be left to draw contexts from.
+        return (
+            min(self.batch_size, max(n_rows // 4, 1)) if self._reads_contexts else self.batch_size
+        )
+
     def _objective(self, rows, seed):
         import torch
 
         from skdefer.losses import lce_loss, ova_loss
         from skdefer.neural._population import ContextDrawer, population_loss
 
-        self.profiles_ = self._learn_profiles(rows)
         self._row_shape = rows.X.shape[1:]
         surrogate = lce_loss if self.loss == "lce" else ova_loss
         tensors = self._tensors(rows.X, rows.y, np.arange(len(rows.y)))
@@ -319,6 +317,7 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         said = torch.from_numpy(ordered).to(self.device_)
         draw = None
         if self._reads_contexts:
+            # Of rows that were not held out: policies learn on the others.
             self._records = keep_records(rows.X, rows.y, codes, self.context_size, rng)
             sampler = RecordSampler(ordered, self.context_size, seed)
             X, y = (t.to(self.device_) for t in tensors[:2])
@@ -379,18 +378,17 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         """Whether scores are in errors, so that costs can be subtracted."""
         return self.representation != "mode" or super().score_is_calibrated
 
-    def _finish(self, rows):
-        # Contexts stay those of rows that were not held out: policies learn on the others.
-        self.profiles_ = self._learn_profiles(rows)
-
     # -- other experts --------------------------------------------------------------------
 
-    def _serve_profiles(self, profiles):
-        met = self.profiles_
-        super()._serve_profiles(profiles)
+    def _serve_profiles(self, profiles, met):
+        before = self._served
+        super()._serve_profiles(profiles, met)
         if self._reads_contexts:
-            kept = {id(profile): record for profile, record in zip(met, self._records)}
-            self._records = [kept.get(id(profile)) for profile in profiles]
+            # What a profile has learned since came without its rows.
+            self._records = [
+                None if j is None or not agree(profile, before[j]) else self._records[j]
+                for profile, j in zip(profiles, met, strict=True)
+            ]
 
     def _serve_contexts(self, contexts):
         if not self._reads_contexts:

@@ -31,10 +31,11 @@ from skdefer.deferral._out_of_fold import (
     make_splits,
 )
 from skdefer.deferral._record import buy_answers, check_classes, read_record
-from skdefer.exceptions import CapacityWarning, ModelDisagreementWarning
+from skdefer.exceptions import ModelDisagreementWarning
 from skdefer.experts._panel import visible
 from skdefer.experts._profile import ExpertProfile
 from skdefer.policies import CostPolicy
+from skdefer.policies._base import warn_of_capacities
 from skdefer.rejectors import ConfidenceRejector, LearnedRejector
 from skdefer.utils._rows import check_rows, take_rows
 from skdefer.utils._signature import keywords_only
@@ -345,14 +346,7 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         for part in (rejector, policy):
             if hasattr(part, "_validate_params"):
                 part._validate_params()  # now, not after the out-of-fold pass
-        limited = [n for n, e in self._panel.items() if e.capacity is not None]
-        if limited and not policy.holds_capacity:
-            warnings.warn(
-                f"The experts {limited} declare a capacity, which {type(policy).__name__} does "
-                "not hold; it only limits on_missing='next'.",
-                CapacityWarning,
-                stacklevel=3,
-            )
+        warn_of_capacities(policy, self._panel)
         return rejector, policy
 
     def _warn_if_thresholded(self, X):
@@ -377,8 +371,8 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
     def _uncertainty(self, proba, X):
         return self.rejector_.uncertainty(proba)
 
-    def _serve_profiles(self, profiles):
-        self.rejector_ = self.rejector_.with_profiles(profiles)
+    def _serve_profiles(self, profiles, met):
+        self.rejector_ = self.rejector_.with_profiles(profiles, met=met)
         self.profiles_ = self.rejector_.profiles_
 
     def _serve_contexts(self, contexts):

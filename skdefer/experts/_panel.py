@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts._base import AbsentExpert, Expert, RecordedExpert, as_expert
+from skdefer.experts._met import Met, agree, is_fitted
 from skdefer.experts._posterior import check_truth
 from skdefer.experts._profile import ExpertProfile
 from skdefer.utils._rows import check_same_order, count_rows, drop_columns
@@ -101,10 +102,11 @@ def given_names(experts: Any) -> set[str]:
 def find_profiles(
     panel: dict[str, Expert],
     given: Any,
-    known: dict[str, ExpertProfile],
+    met: Sequence[Met],
     classes: np.ndarray,
-) -> list[ExpertProfile]:
-    """Find what is known of each expert of a new panel.
+    named: Collection[str] = (),
+) -> tuple[list[ExpertProfile], list[int | None]]:
+    """Find what is known of each expert of a new panel, and who of them was met before.
 
     Parameters
     ----------
@@ -113,27 +115,55 @@ def find_profiles(
     given : sequence, mapping by name, or None
         One fitted profile, or context ``(expert_predictions, y)`` or ``(expert_predictions,
         y, X)``, per expert; for a single expert also without a list. None, whole or of one
-        expert: the expert's own profile, or that of its name in ``known``.
-    known : dict of str to ExpertProfile
-        Profiles of experts met before.
+        expert: that of its name in ``met``, unless the expert brings another than it brought
+        then; else the expert's own, or the prior if that is not fitted.
+    met : sequence of Met
+        Experts met before.
     classes : ndarray of shape (n_classes,)
         The classes that profiles are brought to.
+    named : collection of str
+        Names that the user gave. A made-up one ("expert_1") makes nobody somebody that was met,
+        unless profiles are given for others beside.
 
     Returns
     -------
     profiles : list of ExpertProfile
-        One per expert.
+        One per expert; copies.
+    who : list of int or None
+        Their positions in ``met``, None for strangers: of a profile that is one of ``met``, or
+        that comes by a name of ``met``. A context says nothing of what was known before.
 
     Raises
     ------
     ValueError
         If an expert has none, or something else was given.
     """
-    given = _one_each(panel, given)
-    own = [expert.profile or known.get(name) for name, expert in panel.items()]
-    found = [old if new is None else new for new, old in zip(given, own, strict=True)]
-    met = list(known.values())
-    return [_as_profile(p, name, classes, met) for name, p in zip(panel, found, strict=True)]
+    positions = {m.name: j for j, m in enumerate(met)}
+    familiar = positions.keys() if given is not None else positions.keys() & set(named)
+    profiles, who = [], []
+    for (name, expert), entry in zip(panel.items(), _one_each(panel, given), strict=True):
+        if entry is None:
+            entry = expert.profile
+            if name in familiar:
+                known = met[positions[name]]
+                if not is_fitted(entry) or agree(entry, known.brought):
+                    entry = known.profile
+            if entry is not None and not is_fitted(entry):
+                entry = _start(entry, classes)
+        profiles.append(_as_profile(entry, name, classes))
+        position = next((j for j, m in enumerate(met) if m.profile is entry), None)
+        if position is None and isinstance(entry, ExpertProfile) and name in named:
+            position = positions.get(name)
+        who.append(position)
+    return profiles, who
+
+
+def _start(template: ExpertProfile, classes: np.ndarray) -> ExpertProfile:
+    """Fit a copy of a prior, without answers."""
+    profile = copy.deepcopy(template)
+    if profile.classes is None:
+        profile.set_params(classes=classes)
+    return profile.fit([], [])
 
 
 def find_contexts(panel: dict[str, Expert], given: Any) -> list[tuple[Any, ...] | None]:
@@ -185,17 +215,20 @@ def _is_context(given: Any) -> bool:
     )
 
 
-def _as_profile(
-    given: Any, name: str, classes: np.ndarray, met: list[ExpertProfile]
-) -> ExpertProfile:
+def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
     if given is None:
         raise ValueError(
             f"Nothing is known of the expert {name!r}. Pass profiles=, a fitted ExpertProfile "
             "or past answers (expert_predictions, y) for each expert."
         )
     if isinstance(given, ExpertProfile):
+        if not is_fitted(given):
+            raise ValueError(
+                f"The profile of expert {name!r} is not fitted. Fit it with past answers; without "
+                "any, ExpertProfile(classes=...).fit([], []) is its prior."
+            )
         # A copy: the user's own may go on learning elsewhere.
-        return given if any(given is p for p in met) else copy.deepcopy(given.align(classes))
+        return copy.deepcopy(given.align(classes))
     if _is_context(given):
         return _read_context(given, name, classes)
     raise ValueError(
@@ -263,11 +296,9 @@ def learn_profiles(
         raise ValueError(f"{len(templates)} profiles for {J} experts; pass one profile per expert.")
     profiles = []
     for j, template in enumerate(templates):
-        profile = copy.deepcopy(template)  # the user's own may go on learning elsewhere
-        if not hasattr(profile, "counts_"):
-            if profile.classes is None:
-                profile.set_params(classes=classes)
-            profile.fit([], [])
+        # A copy: the user's own may go on learning elsewhere.
+        fitted = is_fitted(template)
+        profile = copy.deepcopy(template) if fitted else _start(template, classes)
         # Rows of classes that the profile doesn't have tell it nothing.
         rows = np.isin(y, profile.classes_)
         profile.partial_fit(answers[rows, j], np.asarray(y)[rows], sample_weight[rows])

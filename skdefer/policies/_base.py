@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skdefer.costs import same_prices
-from skdefer.exceptions import StaleThresholdWarning
+from skdefer.exceptions import CapacityWarning, StaleThresholdWarning
 from skdefer.utils._validation import is_missing
 
 
@@ -158,5 +159,17 @@ def warn_if_stale(policy: BasePolicy, learned_at: Any, now: Any) -> None:
             f"{type(policy).__name__} learned its threshold at other prices or experts; its limit "
             "may not hold. Call fit again.",
             StaleThresholdWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_capacities(policy: BasePolicy, panel: Mapping[str, Any]) -> None:
+    """Warn if experts declare a capacity that the policy does not hold."""
+    limited = [name for name, expert in panel.items() if expert.capacity is not None]
+    if limited and not policy.holds_capacity:
+        warnings.warn(
+            f"The experts {limited} declare a capacity, which {type(policy).__name__} does "
+            "not hold; it only limits on_missing='next'.",
+            CapacityWarning,
             stacklevel=4,
         )

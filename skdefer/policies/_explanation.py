@@ -23,6 +23,7 @@ def explain_routes(
     classes: np.ndarray,
     names: Sequence[str],
     index: Any = None,
+    calibrated: bool = True,
 ) -> pd.DataFrame:
     """Lay out the numbers that decided each row, and say in a sentence what they mean.
 
@@ -44,6 +45,8 @@ def explain_routes(
         The experts.
     index : index, default=None
         Of the table.
+    calibrated : bool, default=True
+        Whether losses are in units of the cost; else reasons speak of scores.
 
     Returns
     -------
@@ -63,9 +66,8 @@ def explain_routes(
         columns[f"uncertainty_{name}"] = uncertainty[:, j]
         columns[f"cost_{name}"] = cost[:, j]
         columns[f"score_{name}"] = score[:, j]
-    columns["reason"] = [
-        _reason(names, *case) for case in zip(route, loss, cost, score, strict=True)
-    ]
+    say = _reason if calibrated else _reason_by_score
+    columns["reason"] = [say(names, *case) for case in zip(route, loss, cost, score, strict=True)]
     return pd.DataFrame(columns, index=index)
 
 
@@ -81,3 +83,14 @@ def _reason(
     if score[j] > 0:
         return f"Kept: {expert} is below {model}, but the gain is below the policy's limit."
     return f"Kept: {model} is not above {expert}."
+
+
+def _reason_by_score(
+    names: Sequence[str], route: int, loss: np.ndarray, cost: np.ndarray, score: np.ndarray
+) -> str:
+    j = route - 1 if route else int(score.argmax())
+    if route:
+        return f"Handed to {names[j]}, whose score is {score[j]:.3g}."
+    if score[j] > 0:
+        return f"Kept: {names[j]}'s score {score[j]:.3g}, the best, is below the policy's limit."
+    return f"Kept: {names[j]}'s score {score[j]:.3g}, the best, is not above 0."

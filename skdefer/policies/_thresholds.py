@@ -13,7 +13,12 @@ def midpoint(low: float, high: float) -> float:
 
 
 def best_threshold(
-    score: np.ndarray, gain: np.ndarray, weight: np.ndarray | None = None, *, lowest: float
+    score: np.ndarray,
+    gain: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    lowest: float,
+    highest: float,
 ) -> float:
     """Find the threshold that gains most when all scores above it are handed over.
 
@@ -25,14 +30,14 @@ def best_threshold(
         What handing over gained, or is expected to gain.
     weight : ndarray of shape (n,), default=None
         Weights; None: 1 each.
-    lowest : float
-        The threshold if handing over everything is best; no score may be below it.
+    lowest, highest : float
+        The threshold if handing over everything, or nothing, is best; no score lies beyond.
 
     Returns
     -------
     threshold : float
         Midway between neighbouring scores; of several equally good ones the highest, so that
-        fewest are handed over. Where nothing gains, the highest score: nothing is above it.
+        fewest are handed over.
     """
     weight = np.ones(len(score)) if weight is None else weight
     values, block = np.unique(-score, return_inverse=True)  # blocks of equal scores, best first
@@ -41,7 +46,7 @@ def best_threshold(
     # Rounding must not make a later cut look better than an equal one before it.
     n_blocks = int(np.argmax(total >= total.max() - 1e-9 * max(1.0, np.abs(total).max())))
     if n_blocks == 0:
-        return float(values[0])
+        return float(highest)
     if n_blocks == len(values):
         return float(lowest)
     return float(midpoint(values[n_blocks], values[n_blocks - 1]))

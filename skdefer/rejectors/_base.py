@@ -148,13 +148,19 @@ class BaseRejector(BaseEstimator):
         proba = self._check_proba(proba)
         return np.column_stack([profile.uncertainty(proba) for profile in self.profiles_])
 
-    def with_profiles(self, profiles: Sequence[ExpertProfile]):
+    def with_profiles(
+        self, profiles: Sequence[ExpertProfile], *, met: Sequence[int | None] | None = None
+    ):
         """Serve other experts, known by their profiles, without a refit.
 
         Parameters
         ----------
         profiles : sequence of fitted ExpertProfile
             One per expert.
+        met : sequence of int or None, default=None
+            Who each one is, as a position in ``profiles_``, or None for a stranger. Of an expert
+            met before, what else was learned stays, though the profile may be a newer one. None:
+            an expert was met whose profile is the very object in ``profiles_``.
 
         Returns
         -------
@@ -195,6 +201,14 @@ class BaseRejector(BaseEstimator):
         check_is_fitted(self, "profiles_")
         return self
 
+    def _who_was_met(
+        self, profiles: Sequence[ExpertProfile], met: Sequence[int | None] | None
+    ) -> list[int | None]:
+        if met is not None:
+            return list(met)
+        known = {id(profile): j for j, profile in enumerate(self.profiles_)}
+        return [known.get(id(profile)) for profile in profiles]
+
     def _check_proba(self, proba: Any) -> np.ndarray:
         proba = np.asarray(proba)
         if proba.dtype.kind != "f":
@@ -227,6 +241,21 @@ class BaseRejector(BaseEstimator):
             # Column by column: reducing along short rows is slow.
             return 1.0 - functools.reduce(np.maximum, proba.T)
         return (proba @ self.error_cost_).min(axis=1)
+
+    def _worst_price(self) -> float:
+        return 1.0 if self.error_cost_ is None else max(self.error_cost_.max(), 1e-300)
+
+    def _good(self, loss: np.ndarray) -> np.ndarray:
+        """Share of the greatest price that is saved: P(right) for plain errors."""
+        return 1.0 - loss / self._worst_price()
+
+    def _realised_loss(self, truth: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """What answers cost; both are positions in ``classes_``."""
+        if self.error_cost_ is None:
+            return (truth != said).astype(float)
+        # An answer outside the classes costs what the worst answer would.
+        outside = self.error_cost_.max(axis=1)
+        return np.where(said >= 0, self.error_cost_[truth, np.maximum(said, 0)], outside[truth])
 
     def _fit(
         self,

@@ -195,7 +195,7 @@ class ExpertAgnosticRejector(BaseRejector):
                 six = six_numbers(proba[rows], profile.mean_, profile.variance_)
                 prior = self._closed_form(proba[rows], six, profile)
                 if answering:
-                    good = self._saved(y[rows], expert.said[rows])
+                    good = self._good(self._realised_loss(y[rows], expert.said[rows]))
                     mass = weight[rows]
                 else:
                     best = expertise_class(profile.mean_, proba[rows], profile.variance_)
@@ -230,18 +230,6 @@ class ExpertAgnosticRejector(BaseRejector):
     def _caution(self, six: np.ndarray) -> np.ndarray:
         """Lower bound of the accuracy on the expertise class: the published weight there."""
         return np.maximum(0.0, six[:, 3] - self.pessimism * np.sqrt(six[:, 4]))
-
-    def _worst_price(self) -> float:
-        return 1.0 if self.error_cost_ is None else max(self.error_cost_.max(), 1e-300)
-
-    def _saved(self, truth: np.ndarray, said: np.ndarray) -> np.ndarray:
-        """Share of the greatest price that answers saved: right or not, for plain errors."""
-        if self.error_cost_ is None:
-            return (truth == said).astype(float)
-        # An answer outside the classes costs what the worst answer would.
-        worst = self.error_cost_.max(axis=1)[truth]
-        price = np.where(said >= 0, self.error_cost_[truth, np.maximum(said, 0)], worst)
-        return 1.0 - price / self._worst_price()
 
     def _losses(self, proba, X):
         loss = np.empty((len(proba), 1 + len(self.profiles_)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import numbers
 
 import numpy as np
@@ -148,31 +149,31 @@ class LearnedRejector(BaseRejector):
                 )
         return (1.0 - good) * self._worst_price()
 
-    def with_profiles(self, profiles):
+    def with_profiles(self, profiles, *, met=None):
         """Serve other experts; see :meth:`BaseRejector.with_profiles`.
 
-        What was learned of the model stays. Profiles that ``fit`` built keep what was
-        learned of their experts. A stranger is weighed as one more of them: their accuracies
-        are the prior of the profile (:class:`~skdefer.experts.PopulationPrior`; a belief of
-        its own stands), and the rule is corrected as theirs are, as far as they are alike.
-        One known expert says little of the next, many alike much.
+        What was learned of the model stays, and what was learned of experts met before: a
+        newer profile moves the rule, and the correction of the rule is as it was. A stranger is
+        weighed as one more of them: their accuracies are the prior of the profile
+        (:class:`~skdefer.experts.PopulationPrior`; a belief of its own stands), and the rule is
+        corrected as theirs are, as far as they are alike. One known expert says little of the
+        next, many alike much.
         """
         check_is_fitted(self, "profiles_")
-        known = {id(p): route for route, p in enumerate(self.profiles_, start=1)}
-        other: LearnedRejector = super().with_profiles(profiles)
-        routes = [0] + [known.get(id(p)) for p in other.profiles_]
+        met = self._who_was_met(profiles, met)
+        other: LearnedRejector = super().with_profiles(profiles, met=met)
+        routes = [0] + [None if j is None else j + 1 for j in met]
         other.learned_ = [None if r is None else self.learned_[r] for r in routes]
         other.learned_weight_ = np.array(
             [0.0 if r is None else self.learned_weight_[r] for r in routes]
         )
         other._newcomers = {}
         for route, r in enumerate(routes):
-            if r is None:
+            if r is None or r in self._newcomers:
                 informed = self._population.inform(other.profiles_[route - 1])
                 loss = self._class_losses([informed])[:, 0] / self._worst_price()
-                other._newcomers[route] = Newcomer(loss)
-            elif r in self._newcomers:
-                other._newcomers[route] = self._newcomers[r]
+                before = Newcomer(loss) if r is None else self._newcomers[r]
+                other._newcomers[route] = dataclasses.replace(before, loss=loss)
         return other
 
     def with_contexts(self, contexts):
@@ -269,20 +270,6 @@ class LearnedRejector(BaseRejector):
     def _with_rule(self, signals, rule, route):
         # The rule on the model's own answer is among its signals already.
         return signals if route == 0 else np.column_stack([signals, safe_logit(rule)])
-
-    def _worst_price(self):
-        return 1.0 if self.error_cost_ is None else max(self.error_cost_.max(), 1e-300)
-
-    def _good(self, loss):
-        """Share of the greatest price that is saved: P(right) for plain errors."""
-        return 1.0 - loss / self._worst_price()
-
-    def _realised_loss(self, truth, said):
-        if self.error_cost_ is None:
-            return (truth != said).astype(float)
-        # An answer outside the classes costs what the worst answer would.
-        outside = self.error_cost_.max(axis=1)
-        return np.where(said >= 0, self.error_cost_[truth, np.maximum(said, 0)], outside[truth])
 
 
 class _Shares:

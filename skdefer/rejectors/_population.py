@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ class Population:
         """
         rows = _at_most(np.flatnonzero(weight > 0))
         self.power_ = _fit_power(proba[rows], y[rows], weight[rows])
-        self.profiles = list(profiles)
+        # Copies: a prior that is learned later is that of these answers all the same.
+        self.profiles = [copy.copy(profile) for profile in profiles]
         self.__dict__.pop("prior", None)
         self.features_ = Correction(self.ridge).start(features[rows], weight[rows])
         records = []

@@ -82,12 +82,12 @@ class ProfileRejector(BaseRejector):
             self.prior_ = prior.fit(self.profiles_, None)
             self.profiles_ = [profile.with_prior(self.prior_) for profile in self.profiles_]
 
-    def with_profiles(self, profiles):
+    def with_profiles(self, profiles, *, met=None):
         """Serve other experts; see :meth:`BaseRejector.with_profiles`.
 
         The prior, if there is one, is that of the experts of ``fit``.
         """
-        other: ProfileRejector = super().with_profiles(profiles)
+        other: ProfileRejector = super().with_profiles(profiles, met=met)
         if self.prior_ is not None:
             other.profiles_ = [profile.with_prior(self.prior_) for profile in other.profiles_]
         return other

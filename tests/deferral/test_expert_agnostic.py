@@ -14,7 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_validate
 
 from skdefer import ExpertAgnosticDeferralClassifier, ExpertProfile
-from skdefer.experts import simulate_expert_predictions
+from skdefer.deferral import _neural
+from skdefer.deferral._held_out import Rows
+from skdefer.exceptions import CapacityWarning
+from skdefer.experts import CallableExpert, simulate_expert_predictions
 from skdefer.experts._contexts import beta_moments
 from skdefer.experts._six_numbers import expertise_class, six_numbers
 from skdefer.metrics import aursac_score
@@ -206,9 +209,6 @@ def test_the_loss_is_the_published_one(fitted, pessimism, weighted, monkeypatch)
     monkeypatch.setattr(
         "skdefer.deferral._expert_agnostic.ContextSampler.draw", lambda self: (alpha, beta)
     )
-    clf._known = clf.profiles_
-    from skdefer.deferral._neural import Rows
-
     loss, (rows, y) = clf._objective(Rows(X[:20], Y[:20], np.ones(20), None, None), seed=0)
     with torch.no_grad():
         got = loss(clf.module_, rows, y).numpy()
@@ -302,13 +302,13 @@ def test_a_budget_is_learned_on_held_out_rows(record):
 
 def test_groups_are_held_out_whole(monkeypatch):
     seen = {}
-    original = ExpertAgnosticDeferralClassifier._split
+    original = _neural.hold_out
 
-    def spy(self, *args):
-        seen["split"] = original(self, *args)
+    def spy(*args):
+        seen["split"] = original(*args)
         return seen["split"]
 
-    monkeypatch.setattr(ExpertAgnosticDeferralClassifier, "_split", spy)
+    monkeypatch.setattr(_neural, "hold_out", spy)
     groups = np.arange(400) // 10
     new(max_iter=1).fit(X, Y, contexts=CONTEXTS, groups=groups)
     taught, held_out = (set(groups[rows]) for rows in seen["split"])
@@ -353,7 +353,7 @@ def test_a_backbone_reads_images_and_stays_as_it_is():
     [
         (None, r"X has shape \(129, 1, 4, 4\); expected \(n_rows, n_features\).*Pass backbone="),
         (torch.nn.Linear(3, 2), r"a Linear, fails on rows of shape \(1, 4, 4\)"),
-        (torch.nn.Conv2d(1, 2, 3), r"features of shape \(2, 2, 2, 2\) for two rows; expected"),
+        (torch.nn.Conv2d(1, 2, 3), r"features of shape \(2, 2, 2, 2\) for 2 rows; expected"),
     ],
 )
 def test_a_backbone_that_does_not_fit(backbone, message):
@@ -427,11 +427,16 @@ def test_the_users_random_numbers_are_left_alone():
 def test_a_warm_start_goes_on():
     clf = new(max_iter=5, warm_start=True).fit(X, Y, contexts=CONTEXTS)
     first, module = clf.loss_curve_, clf.module_
+    served = clf.with_experts(("new", len), profiles=CONTEXTS[0])
+    wanted = served.deferral_score(X_NEW)
+    assert served.module_ is module
     clf.fit(X, Y, contexts=CONTEXTS)
-    assert clf.module_ is module
     assert clf.loss_curve_[0] < first[0]
-    with pytest.raises(ValueError, match="warm_start"):
+    np.testing.assert_array_equal(served.deferral_score(X_NEW), wanted, "a copy has moved")
+    with pytest.raises(ValueError, match="warm_start goes on with a network for rows of shape"):
         clf.fit(np.hstack([X, X]), Y, contexts=CONTEXTS)
+    with pytest.raises(ValueError, match="warm_start goes on"):
+        clf.set_params(hidden_layer_sizes=(50,)).fit(X, Y, contexts=CONTEXTS)
 
 
 def test_one_epoch_is_a_fitted_model():
@@ -451,3 +456,40 @@ def test_frames_keep_the_names_of_their_columns():
     assert list(clf.feature_names_in_) == ["age", "dose"]
     with pytest.raises(ValueError, match="feature names"):
         clf.predict_route(frame.rename(columns={"age": "weight"}))
+
+
+def test_groups_that_do_not_fit():
+    with pytest.raises(ValueError, match="groups has 3 entries, but X has 400 rows"):
+        new(threshold=0.0).fit(X, Y, contexts=CONTEXTS, groups=[0, 1, 2])
+    with pytest.raises(ValueError, match="All rows are of one group, so none can be held out"):
+        new().fit(X, Y, contexts=CONTEXTS, groups=np.zeros(400))
+
+
+def test_a_temperature_needs_rows():
+    with pytest.raises(ValueError, match="2 rows are held out, too few to find a temperature"):
+        new(calibration="temperature").fit(X[:20], Y[:20], contexts=CONTEXTS)
+
+
+def test_nothing_is_handed_to_an_expert_who_is_always_wrong():
+    clf = new(max_iter=20).fit(X, Y, expert_predictions=(Y + 1) % K)
+    assert clf.threshold_ == 1.0
+    assert not clf.predict_defer(X_NEW).any()
+
+
+def test_a_capacity_that_no_policy_holds_is_said():
+    with pytest.warns(CapacityWarning, match="'a'.*CostPolicy does not hold"):
+        new(experts=[CallableExpert(len, name="a", capacity=3)]).fit(X, Y, contexts=CONTEXTS[:1])
+
+
+def test_rows_that_can_not_be_written_to():
+    frozen = X_NEW.copy()
+    frozen.setflags(write=False)
+    clf = new(max_iter=1).fit(frozen, Y_NEW, contexts=CONTEXTS)
+    assert clf.predict_proba(frozen).shape == (300, K)
+
+
+def test_reasons_speak_of_scores_not_of_losses(fitted):
+    shown = fitted.explain_defer(X_NEW)
+    handed = shown["route"] != "model"
+    assert shown["reason"][handed].str.fullmatch(r"Handed to expert_\d, whose score is \S+\.").all()
+    assert shown["reason"][~handed].str.endswith("the best, is not above 0.").all()

@@ -10,6 +10,7 @@ import sklearn
 from scipy.special import expit, softmax
 
 from skdefer import ExpertProfile, PopulationDeferralClassifier
+from skdefer.deferral import _neural
 from skdefer.deferral._past_answers import (
     RecordSampler,
     by_content,
@@ -214,9 +215,20 @@ def test_no_context_has_a_row_of_the_batch(representation, monkeypatch):
     assert len({past.X[past.rows][past.mask].sum().item() for _, past in drawn}) > 10
 
 
-def test_a_batch_of_all_rows_leaves_nothing_for_contexts():
-    clf = new(batch_size=len(X)).fit(X, Y, expert_predictions=SAID)
-    assert np.isfinite(clf.deferral_score(X_NEW)).all()
+@pytest.mark.parametrize("batch_size", [30, len(X)])
+@pytest.mark.parametrize("representation", ["mean", "attention"])
+def test_a_batch_never_takes_all_rows_from_the_contexts(representation, batch_size):
+    """Perfect and hopeless strangers are told apart, however large the batch is."""
+    clf = new(
+        representation=representation, batch_size=batch_size, max_iter=60, learning_rate_init=0.005
+    )
+    half = np.where(np.arange(len(X)) % 2 == 0, Y, (Y + 1) % K)
+    record = np.column_stack([Y, (Y + 1) % K, half])
+    clf = clf.fit(X, Y, expert_predictions=record)
+    contexts = [(PAST_Y, PAST_Y, PAST_X), ((PAST_Y + 1) % K, PAST_Y, PAST_X)]
+    both = clf.with_experts([("good", len), ("bad", len)], profiles=contexts)
+    good, bad = both.deferral_score(X_NEW).mean(axis=0)
+    assert good - bad > 0.5
 
 
 @pytest.mark.parametrize("representation", ALL)
@@ -344,13 +356,13 @@ def test_early_stopping_watches_the_area():
 @pytest.mark.parametrize("representation", ["attention", "none"])
 def test_a_threshold_and_a_policy_are_learned_on_rows_held_out(representation, monkeypatch):
     split = {}
-    original = PopulationDeferralClassifier._split
+    original = _neural.hold_out
 
-    def spy(self, *args):
-        split["taught"], split["held_out"] = original(self, *args)
+    def spy(*args):
+        split["taught"], split["held_out"] = original(*args)
         return split["taught"], split["held_out"]
 
-    monkeypatch.setattr(PopulationDeferralClassifier, "_split", spy)
+    monkeypatch.setattr(_neural, "hold_out", spy)
     clf = new(
         representation=representation,
         threshold="tuned",
@@ -549,9 +561,8 @@ def test_it_computes_in_the_precision_of_the_rows(dtype):
 
 def test_a_warm_start_goes_on():
     clf = new(warm_start=True).fit(X, Y, expert_predictions=SAID)
-    first, module = clf.loss_curve_, clf.module_
+    first = clf.loss_curve_
     clf.fit(X, Y, expert_predictions=SAID)
-    assert clf.module_ is module
     assert clf.loss_curve_[0] < first[0]
 
 

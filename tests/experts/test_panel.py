@@ -1,5 +1,6 @@
 """The experts of one estimator: their names, what each may see, what their answers mean."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts import CallableExpert, ColumnExpert, ExpertProfile
 from skdefer.experts._base import AbsentExpert, RecordedExpert
+from skdefer.experts._met import Met, agree
 from skdefer.experts._panel import (
     encode_checked,
     find_contexts,
     find_profiles,
+    given_names,
     make_panel,
     visible,
 )
@@ -158,22 +161,66 @@ RECORD = (["cat", "dog", "cat"], ["cat", "dog", "dog"])
 
 def test_profiles_of_a_new_panel():
     own = ExpertProfile(name="own", classes=["cat", "dog"]).fit(*RECORD)
-    met = ExpertProfile(classes=["cat", "dog"]).fit([], [])
+    known = ExpertProfile(classes=CLASSES).fit([], [])
+    met = [Met("met", known, None), Met("own", known, None)]
     panel = make_panel([own, ("met", rule)], None, 0)
-    found = find_profiles(panel, None, {"met": met, "own": met}, CLASSES)
-    np.testing.assert_array_equal(found[0].alpha_, own.alpha_)  # an expert's own comes first
+    found, who = find_profiles(panel, None, met, CLASSES, {"own", "met"})
+    np.testing.assert_array_equal(found[0].alpha_, own.alpha_)  # it brought none before
     assert found[0] is not own, "the user's own may go on learning elsewhere"
-    assert found[1] is met
+    assert found[1] is not known, "another estimator's may go on learning too"
+    assert agree(found[1], known)
+    assert who == [1, 0]
+
+
+def test_what_an_expert_brought_before_adds_nothing():
+    known = ExpertProfile(classes=CLASSES).fit(*RECORD)
+    brought = ExpertProfile(name="a", classes=CLASSES).fit(["cat"], ["cat"])
+    met = [Met("a", known, copy.deepcopy(brought))]
+    for own in (brought, ExpertProfile(name="a", prior_accuracy=0.9)):
+        (profile,), who = find_profiles(make_panel(own, None, 0), None, met, CLASSES, {"a"})
+        assert agree(profile, known)
+        assert who == [0]
+    brought.partial_fit(["dog"], ["cat"])
+    (profile,), who = find_profiles(make_panel(brought, None, 0), None, met, CLASSES, {"a"})
+    assert agree(profile, brought)
+    assert who == [0], "newer word of the same expert"
+
+
+def test_who_was_met():
+    one, two = (ExpertProfile(classes=CLASSES).fit(*RECORD) for _ in range(2))
+    met = [Met("one", one, None), Met("expert_1", two, None)]
+
+    def who(experts, given):
+        panel = make_panel(experts, None, 0)
+        return find_profiles(panel, given, met, CLASSES, given_names(experts))[1]
+
+    assert who([("else", rule)], [two]) == [1], "a profile that is served already"
+    newer = copy.deepcopy(one).partial_fit(["cat"], ["cat"])
+    assert who([("one", rule)], [newer]) == [0], "a newer profile of the same name"
+    assert who([("else", rule)], [newer]) == [None]
+    assert who([rule], [newer]) == [None], "expert_1 is a name made up"
+    assert who([rule, ("new", rule)], {"new": newer}) == [1, None]
+    assert who([("one", rule)], [RECORD]) == [None], "a context starts afresh"
+
+
+def test_a_prior_of_a_newcomer_is_where_it_starts():
+    prior = ExpertProfile(name="a", prior_accuracy={"cat": 0.9})
+    (profile,), _ = find_profiles(make_panel(prior, None, 0), None, [], CLASSES)
+    np.testing.assert_allclose(profile.mean_, [10 / 12, 0.5])
+    assert not hasattr(prior, "mean_")
+    with pytest.raises(ValueError, match="The profile of expert 'b' is not fitted. Fit it with"):
+        find_profiles(make_panel(("b", rule), None, 0), [prior], [], CLASSES)
 
 
 def test_profiles_may_be_given_or_be_a_context():
     panel = make_panel([rule, rule], None, 0)
     narrow = ExpertProfile().fit(["cat"], ["cat"])
-    found = find_profiles(panel, [narrow, RECORD], {}, CLASSES)
+    found, who = find_profiles(panel, [narrow, RECORD], [], CLASSES)
     assert [p.classes_.tolist() for p in found] == [["cat", "dog"]] * 2
     assert found[1].name == "expert_2"
+    assert who == [None, None]
     np.testing.assert_allclose(found[1].mean_, [2 / 3, 2 / 4])
-    with_rows = find_profiles(panel, [narrow, (*RECORD, np.eye(3))], {}, CLASSES)
+    with_rows, _ = find_profiles(panel, [narrow, (*RECORD, np.eye(3))], [], CLASSES)
     np.testing.assert_allclose(with_rows[1].mean_, found[1].mean_)
 
 
@@ -188,7 +235,7 @@ def test_profiles_may_be_given_or_be_a_context():
 )
 def test_experts_of_whom_nothing_is_known_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        find_profiles(make_panel(rule, None, 0), given, {}, CLASSES)
+        find_profiles(make_panel(rule, None, 0), given, [], CLASSES)
 
 
 CONTEXT = (*RECORD, np.eye(3))
@@ -218,22 +265,22 @@ def test_contexts_with_their_rows(experts, given, found):
 def test_three_profiles_are_no_context():
     panel = make_panel([rule, rule, rule], None, 0)
     profiles = tuple(ExpertProfile(classes=CLASSES).fit(*RECORD) for _ in range(3))
-    found = find_profiles(panel, profiles, {}, CLASSES)
+    found, _ = find_profiles(panel, profiles, [], CLASSES)
     assert [p.n_context_.sum() for p in found] == [3, 3, 3]
     assert find_contexts(panel, profiles) == [None] * 3
     with pytest.raises(ValueError, match="3 profiles for 1 experts"):
-        find_profiles(make_panel(rule, None, 0), profiles, {}, CLASSES)
+        find_profiles(make_panel(rule, None, 0), profiles, [], CLASSES)
 
 
 @pytest.mark.parametrize("empty", [([], []), ([], [], np.empty((0, 3))), (np.array([]), [])])
 def test_an_empty_context_is_the_prior(empty):
-    (profile,) = find_profiles(make_panel(rule, None, 0), empty, {}, CLASSES)
+    (profile,), _ = find_profiles(make_panel(rule, None, 0), empty, [], CLASSES)
     np.testing.assert_array_equal(profile.mean_, 0.5)
 
 
 def test_a_context_without_some_class_is_fine():
     context = ["cat", "dog", None], ["cat", "cat", "cat"], pd.DataFrame({"a": [1, 2, 3]})
-    (profile,) = find_profiles(make_panel(rule, None, 0), context, {}, CLASSES)
+    (profile,), _ = find_profiles(make_panel(rule, None, 0), context, [], CLASSES)
     np.testing.assert_array_equal(profile.n_context_, [2, 0])
 
 
@@ -257,13 +304,13 @@ def test_a_context_without_some_class_is_fine():
 )
 def test_contexts_that_do_not_fit_are_refused(context, message):
     with pytest.raises(ValueError, match="The context of expert 'a'") as caught:
-        find_profiles(make_panel(("a", rule), None, 0), [context], {}, CLASSES)
+        find_profiles(make_panel(("a", rule), None, 0), [context], [], CLASSES)
     caught.match(message)
 
 
 def test_an_odd_answer_in_a_context_is_warned_of():
     with pytest.warns(OutOfLabelsWarning, match=r"such as 'owl', in 3 rows: \{'a': 1\}"):
-        (profile,) = find_profiles(
-            make_panel(("a", rule), None, 0), (["cat", "owl", "dog"], RECORD[1]), {}, CLASSES
+        (profile,), _ = find_profiles(
+            make_panel(("a", rule), None, 0), (["cat", "owl", "dog"], RECORD[1]), [], CLASSES
         )
     np.testing.assert_allclose(profile.mean_, [2 / 3, 2 / 4])

@@ -1,0 +1,66 @@
+"""What turns rows into features: an MLP, or a network of the user's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from skdefer.neural._modules import MLP
+
+
+def prepare_backbone(
+    backbone: nn.Module | None,
+    hidden_layer_sizes: Sequence[int],
+    rows: np.ndarray,
+    dtype: torch.dtype,
+) -> tuple[nn.Module, int, torch.dtype]:
+    """Make an MLP, or copy the user's network, and find out what it gives.
+
+    Parameters
+    ----------
+    backbone : Module or None
+        The user's network, which stays as it is; None: an MLP.
+    hidden_layer_sizes : sequence of int
+        Layers of the MLP.
+    rows : ndarray of shape (n_rows, ...)
+        A few rows to try it on.
+    dtype : torch.dtype
+        Precision of an MLP, and of a network without parameters.
+
+    Returns
+    -------
+    backbone : Module
+        On the CPU.
+    n_features : int
+        Numbers that it gives of a row.
+    dtype : torch.dtype
+        Its precision.
+
+    Raises
+    ------
+    ValueError
+        If it can't read the rows, or gives no row of numbers for each.
+    """
+    if backbone is None:
+        made = MLP(rows.shape[1], hidden_layer_sizes)
+        return made, made.n_outputs, dtype
+    backbone = copy.deepcopy(backbone).cpu()
+    dtype = next((p.dtype for p in backbone.parameters()), dtype)
+    with torch.no_grad():
+        try:
+            features = backbone.eval()(torch.from_numpy(rows).to(dtype))
+        except Exception as error:
+            raise ValueError(
+                f"backbone, a {type(backbone).__name__}, fails on rows of shape "
+                f"{rows.shape[1:]}: {error}. Pass X in the shape that it reads."
+            ) from error
+    if features.ndim != 2:
+        raise ValueError(
+            f"backbone gives features of shape {tuple(features.shape)} for {len(rows)} rows; "
+            f"expected ({len(rows)}, n_features). Flatten or pool them in the module."
+        )
+    return backbone, features.shape[1], dtype
