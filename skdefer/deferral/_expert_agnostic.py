@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -11,15 +10,13 @@ import numpy as np
 from scipy.special import expit, logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
 from skdefer.deferral._neural import NeuralDeferralMixin
 from skdefer.experts._base import Expert
 from skdefer.experts._contexts import ContextSampler, beta_moments
-from skdefer.experts._panel import make_panel
+from skdefer.experts._panel import as_profile, make_panel
 from skdefer.experts._profile import ExpertProfile
 from skdefer.utils._signature import keywords_only
-from skdefer.utils._validation import encode_answers
 
 
 class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
@@ -279,8 +276,11 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         if names is not None:
             given = [given[names.index(name)] for name in panel]
         templates = [e.profile or ExpertProfile(name=name) for name, e in panel.items()]
-        pairs = zip(panel, templates, given)
-        return panel, [_context_profile(*pair, self.classes_) for pair in pairs]
+        known = [
+            as_profile(context, name, self.classes_, template)
+            for context, name, template in zip(given, panel, templates)
+        ]
+        return panel, known
 
     # -- the network ----------------------------------------------------------------------
 
@@ -342,32 +342,3 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         K = len(self.classes_)
         defer = expit(scores[:, K:] - logsumexp(scores[:, :K], axis=1, keepdims=True))
         return defer - (1.0 - defer) * proba.max(axis=1, keepdims=True)
-
-
-def _context_profile(
-    name: str, template: ExpertProfile, given: Any, classes: np.ndarray
-) -> ExpertProfile:
-    """Learn a profile from a context ``(expert_predictions, y)``."""
-    if isinstance(given, ExpertProfile):
-        check_is_fitted(given)
-        return copy.deepcopy(given.align(classes))
-    if not isinstance(given, (tuple, list)) or not 2 <= len(given) <= 3:
-        raise ValueError(
-            f"The context of expert {name!r} is a {type(given).__name__}; expected a pair "
-            "(expert_predictions, y) of past answers and the truth, or a fitted ExpertProfile."
-        )
-    truth = np.asarray(given[1])
-    unknown = truth[encode_answers(truth, classes) < 0] if len(truth) else truth
-    if len(unknown):
-        raise ValueError(
-            f"The context of expert {name!r} has the labels "
-            f"{sorted(set(map(str, unknown)))[:5]}, but the classes of y are {classes.tolist()}. "
-            "Leave those rows out of the context, or learn from rows of these classes too."
-        )
-    profile = copy.deepcopy(template)
-    if not hasattr(profile, "counts_"):
-        profile.set_params(classes=classes).fit([], [])
-    try:
-        return profile.align(classes).partial_fit(given[0], truth)
-    except ValueError as error:
-        raise ValueError(f"The context of expert {name!r}: {error}") from error

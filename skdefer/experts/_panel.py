@@ -150,7 +150,7 @@ def find_profiles(
                     entry = known.profile
             if entry is not None and not is_fitted(entry):
                 entry = _start(entry, classes)
-        profiles.append(_as_profile(entry, name, classes))
+        profiles.append(as_profile(entry, name, classes))
         position = next((j for j, m in enumerate(met) if m.profile is entry), None)
         if position is None and isinstance(entry, ExpertProfile) and name in named:
             position = positions.get(name)
@@ -215,7 +215,31 @@ def _is_context(given: Any) -> bool:
     )
 
 
-def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
+def as_profile(
+    given: Any, name: str, classes: np.ndarray, template: ExpertProfile | None = None
+) -> ExpertProfile:
+    """Bring what was given of an expert to a fitted profile.
+
+    Parameters
+    ----------
+    given : ExpertProfile or tuple
+        A fitted profile, which is copied, or a context ``(expert_predictions, y[, X])``.
+    name : str
+        The expert's.
+    classes : ndarray of shape (n_classes,)
+        The classes that the profile is brought to.
+    template : ExpertProfile, default=None
+        What is known beforehand, to which a context is added.
+
+    Returns
+    -------
+    profile : ExpertProfile
+
+    Raises
+    ------
+    ValueError
+        That names the expert.
+    """
     if given is None:
         raise ValueError(
             f"Nothing is known of the expert {name!r}. Pass profiles=, a fitted ExpertProfile "
@@ -230,17 +254,21 @@ def _as_profile(given: Any, name: str, classes: np.ndarray) -> ExpertProfile:
         # A copy: the user's own may go on learning elsewhere.
         return copy.deepcopy(given.align(classes))
     if _is_context(given):
-        return _read_context(given, name, classes)
+        return _read_context(given, name, classes, template)
     raise ValueError(
         f"The profile of expert {name!r} is a {type(given).__name__}; expected a fitted "
         "ExpertProfile or a context, a tuple (expert_predictions, y) or (expert_predictions, y, X)."
     )
 
 
-def _read_context(given: tuple[Any, ...], name: str, classes: np.ndarray) -> ExpertProfile:
+def _read_context(
+    given: tuple[Any, ...], name: str, classes: np.ndarray, template: ExpertProfile | None
+) -> ExpertProfile:
     answers, y = given[:2]
     try:
-        profile = ExpertProfile(name=name).set_params(classes=classes)
+        profile = template if template is not None else ExpertProfile(name=name, classes=classes)
+        profile = copy.deepcopy(profile) if is_fitted(profile) else _start(profile, classes)
+        profile = profile.align(classes)
         if len(given) == 3 and given[2] is not None:
             if count_rows(given[2]) != len(y):
                 raise ValueError(
@@ -255,7 +283,7 @@ def _read_context(given: tuple[Any, ...], name: str, classes: np.ndarray) -> Exp
                 f"y has the labels {sorted(set(map(str, unknown.tolist())))[:5]}, but the model "
                 f"knows {classes.tolist()}. Leave those rows out."
             )
-        profile.fit(answers, truth)
+        profile.partial_fit(answers, truth)
         column = check_answers(answers, len(truth))[0]
         encode_checked(column, classes, [name], fate="count as wrong")
         return profile

@@ -109,10 +109,18 @@ def test_an_empty_context_and_a_class_without_a_row_leave_the_prior():
 @pytest.mark.parametrize(
     ("contexts", "message"),
     [
-        ([(["a"], ["b"])], r"context of expert 'expert_1' has the labels \['b'\], but the classes"),
+        (
+            [(["a"], ["b"])],
+            r"expert 'expert_1': y has the labels \['b'\], but the model",
+        ),
+        (
+            [(["a"] * 30, Y[:30])],
+            "expert 'expert_1': No answer .* is one of the classes",
+        ),
         ([([0, 1], [0])], "context of expert 'expert_1': .* 2 answers, but y has 1"),
         ([(SAID, PAST)], "context of expert 'expert_1': .* 3 columns; a profile is of one expert"),
-        ([3], "context of expert 'expert_1' is a int; expected a pair"),
+        ([3], "profile of expert 'expert_1' is a int; expected a fitted"),
+        ([ExpertProfile()], "profile of expert 'expert_1' is not fitted. Fit it"),
         ([], "contexts is empty; expected past answers"),
     ],
 )

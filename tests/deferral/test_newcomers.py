@@ -15,7 +15,12 @@ from skdefer import ColumnExpert, DeferralClassifier, ExpertProfile
 from skdefer.datasets import make_deferral_classification
 from skdefer.exceptions import StaleThresholdWarning
 from skdefer.policies import BudgetPolicy
-from skdefer.rejectors import LearnedRejector, ProfileRejector
+from skdefer.rejectors import (
+    ConfidenceRejector,
+    ExpertAgnosticRejector,
+    LearnedRejector,
+    ProfileRejector,
+)
 from tests.conftest import CountingExpert, make_data
 
 X, Y = make_data(600)
@@ -180,3 +185,47 @@ def test_a_threshold_of_other_experts_is_warned_of():
     served = clf.with_experts(("new", CountingExpert(X, READER)), profiles=CONTEXT)
     with pytest.warns(StaleThresholdWarning):
         served.predict_defer(X[NEW])
+
+
+def wrong(y):
+    """Labels that are never right."""
+    return np.roll(np.unique(y), 1)[np.searchsorted(np.unique(y), y)]
+
+
+@pytest.mark.parametrize(
+    "rejector",
+    [None, ProfileRejector(), ExpertAgnosticRejector(random_state=0), ConfidenceRejector()],
+    ids=lambda r: type(r).__name__,
+)
+def test_profiles_grow_alone_and_count_when_served_again(rejector):
+    X, y = make_data(500)
+    record = np.column_stack([y, np.where(y == "eel", "cat", y)])[:300]
+    clf = DeferralClassifier(rejector=rejector).fit(X[:300], y[:300], expert_predictions=record)
+    context = (y[300:340], y[300:340])
+    served = clf.with_experts({"expert_1": len, "new": len}, profiles={"new": context})
+    before, mine = clf.deferral_score(X[340:]), served.deferral_score(X[340:])
+    for profile in served.profiles_:
+        profile.partial_fit(wrong(y[:300]), y[:300])
+    np.testing.assert_array_equal(clf.deferral_score(X[340:]), before, "the original has moved")
+    np.testing.assert_array_equal(served.deferral_score(X[340:]), mine, "not served again yet")
+    again = served.with_experts(
+        {"expert_1": len, "new": len}, profiles=dict(zip(("expert_1", "new"), served.profiles_))
+    )
+    fallen = (mine - again.deferral_score(X[340:])).mean(axis=0)
+    assert (fallen > 0.1).all(), fallen
+    elsewhere = served.with_experts({"renamed": len}, profiles={"renamed": served.profiles_[1]})
+    np.testing.assert_allclose(
+        elsewhere.deferral_score(X[340:])[:, 0], again.deferral_score(X[340:])[:, 1]
+    )
+
+
+def test_an_expert_who_brought_a_prior_keeps_the_record_of_fit():
+    X, y = make_data(300)
+    experts = [("a", ExpertProfile(prior_accuracy=0.9)), ("b", ExpertProfile(prior_accuracy=0.2))]
+    clf = DeferralClassifier(experts=experts).fit(
+        X, y, expert_predictions=np.column_stack([y, wrong(y)])
+    )
+    same = clf.with_experts(experts)
+    np.testing.assert_array_equal(same.deferral_score(X), clf.deferral_score(X))
+    beside = clf.with_experts([*experts, ("new", len)], profiles={"new": ([], [])})
+    np.testing.assert_array_equal(beside.deferral_score(X)[:, :2], clf.deferral_score(X))

@@ -204,7 +204,7 @@ def test_who_was_met():
 
 
 def test_a_prior_of_a_newcomer_is_where_it_starts():
-    prior = ExpertProfile(name="a", prior_accuracy={"cat": 0.9})
+    prior = ExpertProfile(name="a", prior_accuracy={"cat": 0.9, "dog": 0.5})
     (profile,), _ = find_profiles(make_panel(prior, None, 0), None, [], CLASSES)
     np.testing.assert_allclose(profile.mean_, [10 / 12, 0.5])
     assert not hasattr(prior, "mean_")
