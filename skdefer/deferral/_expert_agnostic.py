@@ -316,7 +316,7 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         if classes_only or self._rejects_only:
             return self._in_batches(self.module_.class_scores, X)
         alpha, beta = (
-            np.stack([getattr(p, side) for p in self.profiles_]) for side in ("alpha_", "beta_")
+            np.stack([getattr(p, side) for p in self._served]) for side in ("alpha_", "beta_")
         )
 
         import torch

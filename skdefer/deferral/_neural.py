@@ -362,7 +362,7 @@ class NeuralDeferralMixin(DeferralMixin):
         self.profiles_ = list(profiles)
 
     def _uncertainty(self, proba, X):
-        return np.column_stack([profile.uncertainty(proba) for profile in self.profiles_])
+        return np.column_stack([profile.uncertainty(proba) for profile in self._served])
 
     def _in_batches(self, function: Any, *arrays: np.ndarray) -> np.ndarray:
         """Apply the network to rows, a batch at a time."""

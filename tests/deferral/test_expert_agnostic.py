@@ -501,3 +501,12 @@ def test_reasons_speak_of_scores_not_of_losses(fitted):
     handed = shown["route"] != "model"
     assert shown["reason"][handed].str.fullmatch(r"Handed to expert_\d, whose score is \S+\.").all()
     assert shown["reason"][~handed].str.endswith("the best, is not above 0.").all()
+
+
+def test_answers_added_to_a_profile_count_when_it_is_served_again(fitted):
+    served = fitted.with_experts(("new", len), profiles=CONTEXTS[1])
+    before = served.deferral_score(X_NEW)
+    served.profiles_[0].partial_fit((PAST + 1) % K, PAST)
+    np.testing.assert_array_equal(served.deferral_score(X_NEW), before)
+    again = served.with_experts(("new", len), profiles=served.profiles_)
+    assert np.abs(again.deferral_score(X_NEW) - before).max() > 1e-3

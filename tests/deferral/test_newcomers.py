@@ -229,3 +229,98 @@ def test_an_expert_who_brought_a_prior_keeps_the_record_of_fit():
     np.testing.assert_array_equal(same.deferral_score(X), clf.deferral_score(X))
     beside = clf.with_experts([*experts, ("new", len)], profiles={"new": ([], [])})
     np.testing.assert_array_equal(beside.deferral_score(X)[:, :2], clf.deferral_score(X))
+
+
+def score_of(clf, name):
+    return clf.deferral_score(X[NEW])[:, clf.routes_.index(name) - 1]
+
+
+@pytest.mark.parametrize(
+    "rejector",
+    [
+        LearnedRejector(),
+        LearnedRejector(LogisticRegression()),
+        ProfileRejector(prior="mixture"),
+        ExpertAgnosticRejector(random_state=0),
+    ],
+    ids=repr,
+)
+def test_serving_again_from_the_copy_is_serving_from_the_original(rejector):
+    clf = DeferralClassifier(rejector=rejector).fit(X[FIT], Y[FIT], expert_predictions=KNOWN)
+    monday = clf.with_experts(("new", len), profiles=CONTEXT[:2])
+    profile = monday.profiles_[0].partial_fit(wrong(Y[FIT]), Y[FIT])
+    wanted = score_of(clf.with_experts(("new", len), profiles=[profile]), "new")
+    assert wanted.mean() < score_of(monday, "new").mean() - 0.1
+    for given in ([profile], pickle.loads(pickle.dumps(profile)), None):
+        tuesday = monday.with_experts(("new", len), profiles=given)
+        np.testing.assert_allclose(score_of(tuesday, "new"), wanted)
+        assert tuesday.profiles_[0] is not profile
+    renamed = monday.with_experts(("new2", len), profiles=[profile])
+    np.testing.assert_allclose(score_of(renamed, "new2"), wanted)
+
+
+def test_a_known_expert_keeps_its_correction_when_more_is_known(fitted):
+    before = fitted.deferral_score(X[NEW])
+    experts = {"expert_1": len, "expert_2": len}
+    same = fitted.with_experts(experts, profiles=list(fitted.profiles_))
+    np.testing.assert_array_equal(same.deferral_score(X[NEW]), before)
+    profile = fitted.profiles_[0].partial_fit(wrong(Y[FIT]), Y[FIT])
+    for given in ({"expert_1": profile}, {"expert_1": pickle.loads(pickle.dumps(profile))}, None):
+        served = fitted.with_experts(experts, profiles=given)
+        assert served.rejector_.learned_[1] is fitted.rejector_.learned_[1]
+        assert served.rejector_.learned_weight_[1] == fitted.rejector_.learned_weight_[1]
+        score = served.deferral_score(X[NEW])
+        assert score[:, 0].mean() < before[:, 0].mean() - 0.1
+        np.testing.assert_array_equal(score[:, 1], before[:, 1])
+    stranger = fitted.with_experts(("x", len), profiles=ExpertProfile().fit(Y[PAST], Y[PAST]))
+    assert stranger.rejector_.learned_[1] is None
+
+
+def test_a_newcomer_keeps_what_the_rows_have_shown(fitted):
+    monday = fitted.with_experts(("new", len), profiles=CONTEXT)
+    profile = monday.profiles_[0].partial_fit(wrong(Y[FIT]), Y[FIT])
+    tuesday = monday.with_experts(("new", len), profiles=[profile])
+    assert tuesday.rejector_.learned_weight_[1] == pytest.approx(150 / 350)
+    assert score_of(tuesday, "new").mean() < score_of(monday, "new").mean() - 0.1
+    rowless = fitted.with_experts(("new", len), profiles=[profile])
+    assert np.abs(score_of(tuesday, "new") - score_of(rowless, "new")).max() > 0.01
+    afresh = monday.with_experts(("new", len), profiles=CONTEXT[:2])
+    wanted = fitted.with_experts(("new", len), profiles=CONTEXT[:2])
+    np.testing.assert_array_equal(score_of(afresh, "new"), score_of(wanted, "new"))
+
+
+def test_the_prior_of_strangers_does_not_depend_on_when_the_first_comes():
+    scores = []
+    for early in (True, False):
+        clf = DeferralClassifier().fit(X[FIT], Y[FIT], expert_predictions=KNOWN)
+        if early:
+            clf.with_experts(("new", len), profiles=([], []))
+        for profile in [*clf.profiles_, *clf.rejector_.profiles_]:
+            profile.partial_fit(wrong(Y[FIT]), Y[FIT])
+        scores.append(score_of(clf.with_experts(("new", len), profiles=([], [])), "new"))
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_fitted_profile_that_fit_has_read_adds_nothing():
+    expert = ExpertProfile(name="b").fit(["cat", "cat", "eel"], ["cat", "dog", "eel"])
+    clf = DeferralClassifier(experts=expert).fit(X[FIT], Y[FIT], expert_predictions=KNOWN[:, 0])
+    for served in (clf.with_experts(expert), clf.with_experts(pickle.loads(pickle.dumps(expert)))):
+        assert served.profiles_[0].n_context_.sum() == 303
+        np.testing.assert_array_equal(served.deferral_score(X[NEW]), clf.deferral_score(X[NEW]))
+
+
+def test_an_expert_whose_own_profile_has_learned_since_is_served_by_it(fitted):
+    reader = ExpertProfile(name="dr. new").fit(*CONTEXT[:2])
+    monday = fitted.with_experts(reader)
+    reader.partial_fit(wrong(Y[FIT]), Y[FIT])
+    wanted = fitted.with_experts(reader).deferral_score(X[NEW])
+    assert wanted.mean() < monday.deferral_score(X[NEW]).mean() - 0.1
+    np.testing.assert_array_equal(monday.with_experts(reader).deferral_score(X[NEW]), wanted)
+
+
+def test_a_prior_will_do_for_a_newcomer_but_not_as_a_profile(fitted):
+    claims = ExpertProfile(name="new", prior_accuracy=0.95, prior_strength=200)
+    assert (fitted.with_experts(claims).profiles_[0].mean_ > 0.9).all()
+    assert not hasattr(claims, "mean_")
+    with pytest.raises(ValueError, match="The profile of expert 'new' is not fitted. Fit it with"):
+        fitted.with_experts(("new", len), profiles=[claims])
