@@ -276,6 +276,7 @@ def _read_context(
                     "that were answered, in the order of the answers."
                 )
             check_same_order(answers, given[2])
+        check_same_order(answers, y, "y")
         truth = check_truth(y)
         unknown = truth[encode_answers(truth, classes) < 0]
         if len(unknown):

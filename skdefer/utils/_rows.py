@@ -32,7 +32,7 @@ def check_rows(X: Any) -> int:
     return n_rows
 
 
-def check_same_order(answers: Any, X: Any) -> None:
+def check_same_order(answers: Any, X: Any, name: str = "X") -> None:
     """Refuse a pandas table of answers that has the index of ``X`` in another order.
 
     Answers are matched by position, as everywhere in scikit-learn; such an index says that
@@ -44,8 +44,8 @@ def check_same_order(answers: Any, X: Any) -> None:
         return
     if answers.index.difference(X.index).empty:
         raise ValueError(
-            "The index of expert_predictions is that of X in another order, but answers are "
-            "matched by position. Pass expert_predictions.loc[X.index], or an array if "
+            f"The index of expert_predictions is that of {name} in another order, but answers are "
+            f"matched by position. Pass expert_predictions.loc[{name}.index], or an array if "
             "positions are meant."
         )
 

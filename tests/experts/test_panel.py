@@ -314,3 +314,12 @@ def test_an_odd_answer_in_a_context_is_warned_of():
             make_panel(("a", rule), None, 0), (["cat", "owl", "dog"], RECORD[1]), [], CLASSES
         )
     np.testing.assert_allclose(profile.mean_, [2 / 3, 2 / 4])
+
+
+def test_a_context_in_another_order_is_refused():
+    said, truth = pd.Series(["cat", "dog", "dog"]), pd.Series(["cat", "dog", "cat"])
+    panel = make_panel([rule], None, 0)
+    with pytest.raises(ValueError, match="is that of y in another order"):
+        find_profiles(panel, [(said, truth[::-1])], [], CLASSES)
+    (profile,), _ = find_profiles(panel, [(said, truth)], [], CLASSES)
+    assert profile.n_context_.sum() == 3
