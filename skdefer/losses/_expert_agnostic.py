@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from skdefer.losses._shapes import common_rows, pick
+from skdefer.losses._softmax import softmax_priority
 
 
 def expert_agnostic_loss(
@@ -97,5 +98,4 @@ def expert_agnostic_priority(scores: torch.Tensor) -> torch.Tensor:
     >>> expert_agnostic_priority(torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]]))
     tensor([ 0.0000, -0.9801])
     """
-    proba = scores.softmax(-1)
-    return proba[..., -1] - proba[..., :-1].amax(-1)
+    return softmax_priority(scores, scores.shape[-1] - 1).squeeze(-1)

@@ -77,6 +77,31 @@ def common_rows(*shapes: torch.Size) -> torch.Size:
         raise ValueError(message) from error
 
 
+def check_all_answered(expert_correct: torch.Tensor, name: str, why: str) -> None:
+    """Refuse missing answers where leaving them out would change what is minimised.
+
+    Parameters
+    ----------
+    expert_correct : tensor of shape (..., n_rows, n_experts)
+        NaN where an answer is missing.
+    name : str
+        Of the loss.
+    why : str
+        The reason.
+
+    Raises
+    ------
+    ValueError
+        If an answer is missing.
+    """
+    if expert_correct.isnan().any():
+        raise ValueError(
+            f"Some answers of the experts are missing, and the loss {name!r} can't leave them out: "
+            f"{why}. Take 'asymmetric_softmax', 'ova' or 'lce', drop these rows, or complete the "
+            "answers with skdefer.experts.AnswerCompletion."
+        )
+
+
 def pick(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Take the score of the true class of each row.
 

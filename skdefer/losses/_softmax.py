@@ -119,3 +119,31 @@ def lce_expert_accuracy(scores: torch.Tensor, n_classes: int) -> torch.Tensor:
     """
     classes = scores[..., :n_classes].logsumexp(-1, keepdim=True)
     return (scores[..., n_classes:] - classes).clamp(max=0.0).exp()
+
+
+def softmax_priority(scores: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """In which order rows are handed over, by the scores of one softmax over all.
+
+    Parameters
+    ----------
+    scores : tensor of shape (..., n_classes + n_experts)
+        Logits of the classes, then of the experts.
+    n_classes : int
+        The number of classes.
+
+    Returns
+    -------
+    priority : tensor of shape (..., n_experts)
+        Probability of the expert less that of the most probable class, in [-1, 1]: above 0 the
+        expert has the greatest score but for other experts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdefer.losses import softmax_priority
+    >>> softmax_priority(torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]]), 2)
+    tensor([[ 0.0000],
+            [-0.9801]])
+    """
+    proba = scores.softmax(-1)
+    return proba[..., n_classes:] - proba[..., :n_classes].amax(-1, keepdim=True)
