@@ -7,6 +7,7 @@ price there: a clinician, a review desk, a second model, an LLM.
 from skdefer.deferral import (
     DeferralClassifier,
     ExpertAgnosticDeferralClassifier,
+    JointDeferralClassifier,
     PopulationDeferralClassifier,
 )
 from skdefer.experts import ColumnExpert, Expert, ExpertProfile, IndexExpert
@@ -20,5 +21,6 @@ __all__ = [
     "ExpertAgnosticDeferralClassifier",
     "ExpertProfile",
     "IndexExpert",
+    "JointDeferralClassifier",
     "PopulationDeferralClassifier",
 ]

@@ -27,16 +27,16 @@ from skdefer.experts._panel import (
     visible,
 )
 from skdefer.experts._profile import ExpertProfile
-from skdefer.policies._base import BasePolicy, Weighed, warn_if_stale
+from skdefer.policies._base import Weighed
+from skdefer.policies._deciding import DecidingMixin
 from skdefer.policies._explanation import explain_routes
+from skdefer.policies._vote import first_choice
 from skdefer.utils._clone import clone_sharing
-from skdefer.utils._rows import check_rows, check_same_order, drop_columns, take_rows
+from skdefer.utils._rows import check_rows, check_same_order, drop_columns
 from skdefer.utils._signature import keywords_only
 
-_BLOCK = 1 << 20  # scores held at once where rows are routed one by one
 
-
-class DeferralMixin(ServingMixin, ClassifierMixin):
+class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
     """The methods that every deferral estimator shares.
 
     A subclass fits ``classes_``, ``profiles_`` and ``error_cost_`` (a matrix, or None), calls
@@ -46,7 +46,11 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
 
     # Set on the class, so that no user has to call set_*_request for them.
     __metadata_request__fit = {"expert_predictions": True, "groups": True}
-    __metadata_request__predict = {"expert_predictions": True, "return_route": UNUSED}
+    __metadata_request__predict = {
+        "expert_predictions": True,
+        "return_route": UNUSED,
+        "return_panel": UNUSED,
+    }
     __metadata_request__score = {"expert_predictions": True}
 
     score_is_calibrated: Any = True  # False: scores order rows, and costs can't be subtracted
@@ -109,7 +113,7 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
         return self._weigh(X).score
 
     def predict_route(self, X):
-        """Who should answer each row; nobody is asked.
+        """Who should answer each row, the first choice if several should; nobody is asked.
 
         Parameters
         ----------
@@ -121,12 +125,7 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
         route : ndarray of int of shape (n_rows,)
             Positions in ``routes_``: 0 the model, j in 1..n_experts expert j.
         """
-        check_is_fitted(self)
-        n_rows, size = check_rows(X), max(1, _BLOCK // self.n_experts_)
-        if n_rows <= size or self.policy_.batch_dependent:
-            return self._route(self._weigh(X))
-        blocks = (take_rows(X, np.arange(n_rows)[i : i + size]) for i in range(0, n_rows, size))
-        return np.concatenate([self._route(self._weigh(block)) for block in blocks])
+        return self._decide(X, "route")
 
     def predict_defer(self, X):
         """Whether each row should be handed over; nobody is asked.
@@ -154,17 +153,19 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
         Returns
         -------
         panel : ndarray of bool of shape (n_rows, n_experts)
-            One True per deferred row, in the column of its expert.
+            One True per deferred row, in the column of its expert; several where the policy
+            asks several, such as :class:`~skdefer.policies.TopKPolicy`.
         """
-        return self.predict_route(X)[:, None] == np.arange(1, self.n_experts_ + 1)
+        return self._decide(X, "panel")
 
     # -- the whole system -----------------------------------------------------------
 
     @keywords_only
-    def predict(self, X, *, expert_predictions=None, return_route=False):
+    def predict(self, X, *, expert_predictions=None, return_route=False, return_panel=False):
         """Labels of the whole system: the model's, and the experts' where they are asked.
 
-        Each expert is asked once, for the rows handed to it alone.
+        Each expert is asked once, for the rows handed to it alone. Where several are asked
+        about a row, those who answer vote, as the policy says.
 
         Parameters
         ----------
@@ -175,13 +176,18 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
             the expert can be asked.
         return_route : bool, default=False
             Whether to return who answered, too.
+        return_panel : bool, default=False
+            Whether to return everybody who answered, last.
 
         Returns
         -------
         labels : ndarray of shape (n_rows,)
             The system's answers.
         route : ndarray of int of shape (n_rows,)
-            Who actually answered, as positions in ``routes_``. Only with ``return_route``.
+            Who actually answered, as positions in ``routes_``; of several the best-scored one.
+            Only with ``return_route``.
+        panel : ndarray of bool of shape (n_rows, n_experts)
+            Everybody whose answer counts. Only with ``return_panel``.
 
         Raises
         ------
@@ -200,21 +206,22 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
             self._panel, n_rows, expert_predictions, self.classes_, on_missing=on_missing
         )
         weighed = self._weigh(X)
-        route = collect(
+        panel = collect(
             self._panel,
             self._drop_former(X),
-            self._route(weighed),
+            self._apply("panel", weighed),
             weighed.score,
             codes,
             self.classes_,
             on_missing=on_missing,
             store=self._store(),
         )
-        labels = least_cost_answer(weighed.proba, self.error_cost_)
-        deferred = np.flatnonzero(route)
-        labels[deferred] = codes[deferred, route[deferred] - 1]
-        labels = self.classes_[labels]
-        return (labels, route) if return_route else labels
+        result = [self._vote(weighed, codes, panel)]
+        if return_route:
+            result.append(first_choice(panel, weighed.score))
+        if return_panel:
+            result.append(panel)
+        return tuple(result) if len(result) > 1 else result[0]
 
     @keywords_only
     def score(self, X, y, *, expert_predictions=None, sample_weight=None):
@@ -277,7 +284,7 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
         """
         weighed = self._weigh(X)
         return explain_routes(
-            self._route(weighed),
+            self._apply("panel", weighed),
             weighed.proba,
             weighed.loss,
             self._uncertainty(weighed.proba, weighed.X),
@@ -362,15 +369,6 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
         self.routes_ = [MODEL, *panel]
         self.n_experts_ = len(panel)
 
-    def _set_policy(self, policy: BasePolicy) -> None:
-        self.policy_ = policy
-        self._learned_at: tuple[Any, ...] = self._prices()
-
-    def _prices(self) -> tuple[Any, ...]:
-        own = [expert.cost for expert in self.experts_] if self.cost is None else None
-        kept = (p if callable(p) else copy.deepcopy(p) for p in (self.cost, self.error_cost))
-        return (*kept, own)
-
     def _drop_former(self, X: Any) -> Any:
         return drop_columns(X, self._former_columns)
 
@@ -406,6 +404,7 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
             loss=loss,
             cost=np.broadcast_to(cost, (n_rows, self.n_experts_)),
             score=loss[:, :1] - loss[:, 1:] - cost,
+            worst=self._error_unit() if self.error_cost_ is None else self.error_cost_.max(),
         )
 
     def _proba_and_losses(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -414,7 +413,3 @@ class DeferralMixin(ServingMixin, ClassifierMixin):
 
     def _error_unit(self) -> float:
         return error_unit(self.error_cost, self.error_cost_, self.classes_)
-
-    def _route(self, weighed: Weighed) -> np.ndarray:
-        warn_if_stale(self.policy_, self._learned_at, self._prices())
-        return self.policy_.route(weighed.score, cost=weighed.cost, X=weighed.X)

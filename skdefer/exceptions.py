@@ -19,6 +19,7 @@ __all__ = [
     "SkdeferWarning",
     "StaleThresholdWarning",
     "TrainingDivergedWarning",
+    "TruncatedTextWarning",
     "UnansweredError",
     "UnansweredWarning",
     "UncachedWarning",
@@ -97,6 +98,10 @@ class StaleThresholdWarning(SkdeferWarning):
 
 class TrainingDivergedWarning(SkdeferWarning):
     """Losses or gradients were no longer finite; the last good weights are kept."""
+
+
+class TruncatedTextWarning(SkdeferWarning):
+    """Some texts are longer than a network reads; their ends are cut off."""
 
 
 class CapacityWarning(SkdeferWarning):

@@ -1,7 +1,13 @@
 """Deferral estimators: the whole system behind scikit-learn's interface."""
 
 from skdefer.deferral._expert_agnostic import ExpertAgnosticDeferralClassifier
+from skdefer.deferral._joint import JointDeferralClassifier
 from skdefer.deferral._population import PopulationDeferralClassifier
 from skdefer.deferral._post_hoc import DeferralClassifier
 
-__all__ = ["DeferralClassifier", "ExpertAgnosticDeferralClassifier", "PopulationDeferralClassifier"]
+__all__ = [
+    "DeferralClassifier",
+    "ExpertAgnosticDeferralClassifier",
+    "JointDeferralClassifier",
+    "PopulationDeferralClassifier",
+]

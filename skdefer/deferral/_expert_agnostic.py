@@ -42,7 +42,8 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         Sizes of the classifier's hidden layers; not read with ``backbone``.
     backbone : torch Module, default=None
         Turns rows, of whatever shape, into features (n_rows, n_features), in place of the
-        hidden layers; copied, then trained. X must be an array of numbers.
+        hidden layers; copied, then trained. X must be an array of numbers, or what its ``encode``
+        method reads, such as texts (:class:`skdefer.neural.TransformerBackbone`).
     rejector_hidden_layer_sizes : sequence of int, default=(256, 256, 256, 256, 256, 256)
         Sizes of the rejector's hidden layers.
     pessimism : float, default=1.0
@@ -331,10 +332,11 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         """Mean, variance, and where the mean is greatest, as tensors beside ``like``."""
         import torch
 
+        dtype = next(self.module_.parameters()).dtype  # X may be tokens
         mean, variance = beta_moments(alpha, beta)
         tied = mean >= mean.max(axis=1, keepdims=True) - 1e-12
         moments = (
-            torch.as_tensor(m, dtype=like.dtype, device=like.device) for m in (mean, variance)
+            torch.as_tensor(m, dtype=dtype, device=like.device) for m in (mean, variance)
         )
         return (*moments, torch.as_tensor(tied, device=like.device))
 

@@ -13,27 +13,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skdefer.base import DeferralMixin
-from skdefer.costs import resolve_cost, resolve_error_cost
-from skdefer.deferral._held_out import Rows, hold_out
+from skdefer.costs import resolve_error_cost
+from skdefer.deferral._held_out import HeldOutMixin, Rows, hold_out
 from skdefer.deferral._out_of_fold import check_groups
 from skdefer.deferral._record import buy_answers, check_classes, read_record
 from skdefer.deferral._temperature import check_temperature, fit_temperature
 from skdefer.experts._base import Expert
 from skdefer.experts._panel import learn_profiles, visible
 from skdefer.experts._profile import ExpertProfile, always_right
-from skdefer.metrics._ranking import Ranking, area
 from skdefer.policies import CostPolicy
 from skdefer.policies._base import warn_of_capacities
-from skdefer.policies._thresholds import best_threshold
 from skdefer.utils._optional import import_optional
-from skdefer.utils._rows import check_rows, take_rows
+from skdefer.utils._rows import check_rows
 from skdefer.utils._validation import (
-    MISSING,
     check_target,
     check_weights,
     encode_answers,
-    is_missing,
 )
 
 _BATCH_ROWS = 4096  # rows per batch where nothing is learned
@@ -49,7 +44,7 @@ _ARCHITECTURE = {
 }
 
 
-class NeuralDeferralMixin(DeferralMixin):
+class NeuralDeferralMixin(HeldOutMixin):
     """The part of a deferral network that does not depend on how it is trained.
 
     A subclass reads its experts, calls ``_fit_network`` and writes ``_new_module(X)``,
@@ -171,6 +166,8 @@ class NeuralDeferralMixin(DeferralMixin):
             loss,
             tensors,
             sample_weight=rows.weight,
+            lengths=self._lengths(rows.X),
+            solver=getattr(self, "solver", "adam"),
             max_iter=self.max_iter,
             batch_size=self._batch_size(len(rows.y)),
             learning_rate_init=self.learning_rate_init,
@@ -185,8 +182,8 @@ class NeuralDeferralMixin(DeferralMixin):
         self.n_iter_, self.loss_curve_ = history.n_iter, history.loss_curve
         self.validation_scores_ = history.validation_scores
         if self.calibration:
-            scores = self._scores(held.X)[:, : len(self.classes_)]
-            self.calibrator_ = fit_temperature(scores, held.y, held.weight)
+            logits = self._class_logits(self._scores(held.X))
+            self.calibrator_ = fit_temperature(logits, held.y, held.weight)
         if tunes:
             self.threshold_ = self._tune_threshold(held)
         elif self.threshold != "tuned":
@@ -210,6 +207,11 @@ class NeuralDeferralMixin(DeferralMixin):
         return self.batch_size
 
     def _check_X(self, X: Any, *, reset: bool) -> np.ndarray:
+        backbone = self.backbone if reset else self.module_.backbone
+        if hasattr(backbone, "encode"):  # it reads rows as they came, such as texts
+            from skdefer.neural._backbone import encode_rows
+
+            return encode_rows(backbone, X)
         X = validate_data(
             self,
             X,
@@ -233,6 +235,7 @@ class NeuralDeferralMixin(DeferralMixin):
         from skdefer.neural._backbone import prepare_backbone
 
         sizes = {k: v for k, v in self.get_params(deep=False).items() if k in _ARCHITECTURE}
+        sizes.update(self._outputs())
         network = (X.shape[1:], self.classes_.tolist(), self.backbone is None, str(sizes))
         if self.warm_start and hasattr(self, "module_"):
             if network != self._network:
@@ -246,10 +249,15 @@ class NeuralDeferralMixin(DeferralMixin):
         self._network: tuple[Any, ...] = network
         dtype = torch.from_numpy(X[:1]).dtype
         on_cpu = self.device_ == "cpu"
-        dtype = dtype if on_cpu else torch.float32  # double precision is slow there, or missing
+        if not (on_cpu and dtype.is_floating_point):  # double is slow elsewhere, or missing
+            dtype = torch.float32
         layers = np.atleast_1d(self.hidden_layer_sizes).tolist()
         backbone, n_features, dtype = prepare_backbone(self.backbone, layers, X[:2], dtype)
         return self._new_module(backbone, n_features).to(dtype)
+
+    def _outputs(self) -> dict[str, Any]:
+        """What, beside layers and classes, the network can't change once it is made."""
+        return {}
 
     def _tensors(self, *arrays: np.ndarray) -> tuple[Any, ...]:
         """Bring arrays to tensors of the network's dtype; integers stay integers."""
@@ -259,70 +267,10 @@ class NeuralDeferralMixin(DeferralMixin):
         tensors = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
         return tuple(t.to(dtype) if t.is_floating_point() else t for t in tensors)
 
-    # -- held-out rows --------------------------------------------------------------------
-
-    def _outcomes(self, held: Rows, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Wish to hand held-out rows over, and the gain, both of shape (n_rows, n_experts).
-
-        Where there is no answer on record, the gain is expected by the expert's profile.
-        """
-        proba = self._proba_of(scores)
-        kept = (proba.argmax(axis=1) == held.y).astype(float)[:, None]
-        if self._rejects_only:
-            return 1.0 - proba.max(axis=1, keepdims=True), 1.0 - kept
-        right = np.column_stack([profile.mean_[held.y] for profile in self.profiles_])
-        if held.codes is not None:
-            right = np.where(held.codes != MISSING, held.codes == held.y[:, None], right)
-        return self._priority(scores, proba), right - kept
-
-    def _validation_score(self, held: Rows) -> float:
-        """Expected AURSAC of one expert at a time, averaged over the experts."""
-        scores = self._scores(held.X)
-        priority, gain = self._outcomes(held, scores)
-        kept = np.average(self._proba_of(scores).argmax(axis=1) == held.y, weights=held.weight)
-        total = held.weight.sum()
-        areas = []
-        for wish, gained in zip(priority.T, gain.T):
-            ranking = Ranking(wish, weight=held.weight)
-            areas.append(area(ranking.counts() / total, ranking.sums(gained) / total, 0.0, 1.0))
-        return float(kept + np.mean(areas))
-
-    def _tune_threshold(self, held: Rows) -> float:
-        """Find where handing over to one expert starts to pay, over all experts."""
-        priority, gain = self._outcomes(held, self._scores(held.X))
-        weight = np.repeat(held.weight, priority.shape[1])
-        return best_threshold(priority.ravel(), gain.ravel(), weight, lowest=-1.0, highest=1.0)
-
-    def _fit_policy(self, policy: Any, held: Rows, seen: Any, held_out: np.ndarray) -> None:
-        proba, loss = self._proba_and_losses(held.X)
-        loss = loss * self._error_unit()
-        own = [expert.cost for expert in self.experts_]
-        rows = take_rows(seen, held_out)
-        cost = resolve_cost(self.cost, self.routes_[1:], own, rows, len(held.y))
-        cost = np.broadcast_to(cost, (len(held.y), self.n_experts_))
-        policy.fit(
-            loss[:, :1] - loss[:, 1:] - cost,
-            self.classes_[held.y],
-            self.classes_[proba.argmax(axis=1)],
-            self._probable_answers(held),
-            cost=cost,
-            capacity=[expert.capacity for expert in self.experts_],
-            X=rows,
-            sample_weight=held.weight,
-        )
-
-    def _probable_answers(self, held: Rows) -> np.ndarray:
-        """Answers on record; missing ones drawn from what the profiles say of their class."""
-        answers = held.answers
-        if answers is None:
-            answers = np.full((len(held.y), self.n_experts_), None, dtype=object)
-        answers, missing = answers.astype(object), is_missing(answers)
-        luck = check_random_state(0).uniform(size=answers.shape)
-        for j, profile in enumerate(self.profiles_):
-            rows = np.flatnonzero(missing[:, j])
-            chances = profile.confusion_.cumsum(axis=1)[held.y[rows], :-1]
-            answers[rows, j] = self.classes_[(luck[rows, j, None] > chances).sum(axis=1)]
-        return answers
+    def _lengths(self, X: np.ndarray) -> np.ndarray | None:
+        """Sizes of the rows, where the backbone says that they matter."""
+        find = getattr(self.module_.backbone, "row_lengths", None)
+        return None if find is None else find(X)
 
     # -- what the contract asks for ---------------------------------------------------------
 
@@ -332,10 +280,14 @@ class NeuralDeferralMixin(DeferralMixin):
         return hasattr(self, "experts_") and self._rejects_only
 
     def _proba_of(self, scores: np.ndarray) -> np.ndarray:
-        scores = scores[:, : len(self.classes_)]
+        logits = self._class_logits(scores)
         if self.calibrator_ is not None:
-            return self.calibrator_.predict_proba(scores)
-        return softmax(scores, axis=1)
+            return self.calibrator_.predict_proba(logits)
+        return softmax(logits, axis=1)
+
+    def _class_logits(self, scores: np.ndarray) -> np.ndarray:
+        """Numbers whose softmax are the class probabilities, shape (n_rows, n_classes)."""
+        return scores[:, : len(self.classes_)]
 
     def _model_proba(self, X):
         return self._proba_of(self._scores(self._check_X(X, reset=False), classes_only=True))
@@ -373,9 +325,12 @@ class NeuralDeferralMixin(DeferralMixin):
         except ValueError:  # fitted elsewhere: weights serve on whatever is here
             device = resolve_device("auto")
         self.module_.to(device)
-        tensors = self._tensors(*arrays)
-        batch = max(_BATCH_ROWS // self.n_experts_, 64)
-        scores = predict_in_batches(function, *tensors, batch_size=batch, device=device)
+        lengths = self._lengths(arrays[0])
+        # Long rows take their room in a backbone, which training has shown to be there.
+        batch = max(_BATCH_ROWS // self.n_experts_, 64) if lengths is None else self.batch_size
+        scores = predict_in_batches(
+            function, *self._tensors(*arrays), batch_size=batch, device=device, lengths=lengths
+        )
         return scores.astype(np.float64, copy=False)
 
     def __copy__(self):
@@ -391,5 +346,8 @@ class NeuralDeferralMixin(DeferralMixin):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = self.backbone is not None
+        reads_raw = hasattr(self.backbone, "encode")
+        tags.input_tags.string = reads_raw
+        tags.input_tags.two_d_array = not reads_raw
+        tags.input_tags.three_d_array = self.backbone is not None and not reads_raw
         return tags

@@ -20,10 +20,11 @@ from skdefer.deferral._past_answers import (
     pad_records,
     read_record,
 )
+from skdefer.deferral._record import check_some_answered
 from skdefer.experts._met import agree
 from skdefer.experts._panel import visible
 from skdefer.utils._signature import keywords_only
-from skdefer.utils._validation import MISSING, is_missing
+from skdefer.utils._validation import MISSING
 
 _LAYERS = ["array-like", Interval(numbers.Integral, 1, None, closed="left")]
 _WHOLE = [Interval(numbers.Integral, 1, None, closed="left")]
@@ -53,7 +54,8 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         Sizes of the classifier's hidden layers; not read with ``backbone``.
     backbone : torch Module, default=None
         Turns rows, of whatever shape, into features (n_rows, n_features), in place of the
-        hidden layers; copied, then trained. X must be an array of numbers.
+        hidden layers; copied, then trained. X must be an array of numbers, or what its ``encode``
+        method reads, such as texts (:class:`skdefer.neural.TransformerBackbone`).
     rejector_hidden_layer_sizes : sequence of int, default=(128, 128, 128, 128)
         Sizes of the rejector's hidden layers.
     embedding_size : int, default=128
@@ -265,11 +267,7 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         """
         y, weight = self._start(X, y, sample_weight, groups)
         panel, answers = self._read_answers(X, expert_predictions)
-        if answers is not None and is_missing(answers).all():
-            raise ValueError(
-                f"The experts {list(panel)} gave no answer to any row of X, and there is nothing "
-                "else to learn from. Pass expert_predictions=, or experts who can be asked."
-            )
+        check_some_answered(panel, answers)
         self._fit_network(X, y, answers, weight, panel, groups)
         return self
 
@@ -334,7 +332,6 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         return loss, tensors
 
     def _scores(self, X, *, classes_only=False):
-        K = len(self.classes_)
         if classes_only or self._rejects_only:
             scores = self._in_batches(self.module_.class_scores, X)
         else:
@@ -349,9 +346,12 @@ class PopulationDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
                 return torch.cat([scores, defer.expand(self.n_experts_, -1).T], dim=1)
 
             scores = self._in_batches(all_scores, X)
-        if self.loss == "ova":  # in logarithms: probabilities are the sigmoids over their sum
-            scores[:, :K] = -np.logaddexp(0.0, -scores[:, :K])
         return scores
+
+    def _class_logits(self, scores):
+        logits = super()._class_logits(scores)
+        # In logarithms: probabilities are the sigmoids over their sum.
+        return -np.logaddexp(0.0, -logits) if self.loss == "ova" else logits
 
     def _contexts(self, like: Any) -> Any:
         """Bring what the experts have answered to tensors beside ``like``."""

@@ -128,6 +128,15 @@ def buy_answers(
     return answers
 
 
+def check_some_answered(panel: dict[str, Expert], answers: np.ndarray | None) -> None:
+    """Refuse to learn from profiles alone, for estimators that learn from answers to rows."""
+    if answers is not None and is_missing(answers).all():
+        raise ValueError(
+            f"The experts {list(panel)} gave no answer to any row of X, and there is nothing "
+            "else to learn from. Pass expert_predictions=, or experts who can be asked."
+        )
+
+
 def check_columns(panel: dict[str, Expert], X: Any) -> None:
     """Find out before anything is fitted whether X has the columns that experts read."""
     first = take_rows(X, np.arange(1))

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from skdefer.displays._base import Display, answers_of, in_percent, numbered, thinned
 from skdefer.metrics import deferral_curve, deferral_rate, system_accuracy_score
 from skdefer.metrics._inputs import check_rows
-from skdefer.metrics._reading import read_route
+from skdefer.metrics._panels import with_panels
+from skdefer.metrics._reading import read_system
 
 if TYPE_CHECKING:
     import pandas
@@ -168,12 +169,14 @@ class DeferralCurveDisplay(Display):
             )
         score = estimator.deferral_score(X)
         answers = answers_of(estimator, X, expert_predictions)
+        route, y_system = read_system(estimator, X, answers)
         return cls.from_predictions(
             y,
             estimator.predict_model(X),
             answers,
             score,
-            route=read_route(estimator, X, answers),
+            route=route,
+            y_system=y_system,
             expert_names=estimator.routes_[1:],
             sample_weight=sample_weight,
             name=name,
@@ -190,6 +193,7 @@ class DeferralCurveDisplay(Display):
         deferral_score: ArrayLike,
         *,
         route: ArrayLike | None = None,
+        y_system: ArrayLike | None = None,
         expert_names: Sequence[str] | None = None,
         sample_weight: ArrayLike | None = None,
         name: str | None = None,
@@ -206,8 +210,11 @@ class DeferralCurveDisplay(Display):
             The experts' answers; None, NaN, NA or masked where there is none.
         deferral_score : array-like of shape (n_rows,) or (n_rows, n_experts)
             The wish to defer each row to each expert; only its order counts.
-        route : array-like of int of shape (n_rows,), default=None
-            Who really answers, 0 the model, j expert j; marked by a point.
+        route : array-like of int (n_rows,), or of bool (n_rows, n_experts), default=None
+            Who really answers, 0 the model, j expert j; marked by a point. Several of a row:
+            a panel, True for each of them.
+        y_system : array-like of shape (n_rows,), default=None
+            The labels of the system; with a panel of several experts only.
         expert_names : sequence of str, default=None
             One per expert; the columns' names of a DataFrame if None.
         sample_weight : array-like of shape (n_rows,), default=None
@@ -241,9 +248,9 @@ class DeferralCurveDisplay(Display):
                 y_true, y_pred, expert_predictions, score, sample_weight=sample_weight
             )
 
-        def accuracy(route):
+        def accuracy(route, answers=expert_predictions):
             return system_accuracy_score(
-                y_true, y_pred, expert_predictions, route, sample_weight=sample_weight
+                y_true, y_pred, answers, route, sample_weight=sample_weight
             )
 
         rate, system, experts = curve(deferral_score)
@@ -253,7 +260,9 @@ class DeferralCurveDisplay(Display):
         random_rate, random, _ = curve(np.zeros_like(gain))
         point = None
         if route is not None:
-            point = deferral_rate(route, sample_weight=sample_weight), accuracy(route)
+            asked, route, _ = with_panels(rows, route, np.zeros(rows.answers.shape), y_system)
+            rate_taken = deferral_rate(route, sample_weight=sample_weight)
+            point = rate_taken, accuracy(route, asked.answers)
         display = cls(
             deferral_rate=rate,
             system_accuracy=system,

@@ -7,12 +7,14 @@ from skdefer.experts._base import (
     RecordedExpert,
     as_expert,
 )
+from skdefer.experts._completion import AnswerCompletion
 from skdefer.experts._priors import PopulationPrior
 from skdefer.experts._profile import ExpertProfile
 from skdefer.experts._recorded import ColumnExpert, IndexExpert
 from skdefer.experts._simulated import SimulatedExpert, simulate_expert_predictions
 
 __all__ = [
+    "AnswerCompletion",
     "CallableExpert",
     "ClassifierExpert",
     "ColumnExpert",

@@ -241,7 +241,7 @@ def answers_at_hand(
 def collect(
     panel: dict[str, Expert],
     X: Any,
-    route: np.ndarray,
+    wanted: np.ndarray,
     score: np.ndarray,
     codes: np.ndarray,
     classes: np.ndarray,
@@ -257,8 +257,8 @@ def collect(
         The experts, in the order of the columns.
     X : the rows as the user passed them
         With the columns of column experts.
-    route : ndarray of int of shape (n_rows,)
-        Who should answer: 0 the model, j expert j.
+    wanted : ndarray of bool of shape (n_rows, n_experts)
+        Who should answer each row; nobody: the model.
     score : ndarray of shape (n_rows, n_experts)
         The gain of each expert; only positive ones come next in line.
     codes : ndarray of int of shape (n_rows, n_experts)
@@ -266,14 +266,15 @@ def collect(
     classes : ndarray of shape (n_classes,)
         The classes.
     on_missing : {"raise", "model", "next"}
-        What becomes of a deferred row without an answer.
+        What becomes of a deferred row without any answer. Where some of several answered, theirs
+        stand.
     store : AnswerStore or None
         Where answers are kept.
 
     Returns
     -------
-    route : ndarray of int of shape (n_rows,)
-        Who answers.
+    answered : ndarray of bool of shape (n_rows, n_experts)
+        Who answers; nobody: the model.
 
     Raises
     ------
@@ -282,15 +283,14 @@ def collect(
     ExpertAnswerError
         If an expert fails. Both errors carry the answers at hand.
     """
-    route = route.copy()
+    wanted = wanted.copy()
     tried = np.zeros(codes.shape, dtype=bool)
     at_hand = decode_answers(codes, classes)  # what errors carry; odd answers were paid for too
     can_answer = np.array([expert.can_answer for expert in panel.values()])
     while True:
         for j, (name, expert) in enumerate(panel.items()):
-            mine = (route == j + 1) & ~tried[:, j]
-            tried[mine, j] = True
-            rows = np.flatnonzero(mine & (codes[:, j] == MISSING))
+            rows = np.flatnonzero(wanted[:, j] & ~tried[:, j] & (codes[:, j] == MISSING))
+            tried[wanted[:, j], j] = True
             if len(rows) and expert.can_answer:
                 try:
                     answers = ask(name, expert, panel, X, rows, store=store)
@@ -302,12 +302,12 @@ def collect(
                     answers[:, None], classes, [name], fate=MISSING_FATE, refuse=False
                 )
                 codes[rows, j] = np.maximum(bought[:, 0], MISSING)
-        deferred = np.flatnonzero(route)
-        unanswered = deferred[codes[deferred, route[deferred] - 1] == MISSING]
+        answered = wanted & (codes != MISSING)
+        unanswered = np.flatnonzero(wanted.any(axis=1) & ~answered.any(axis=1))
         if not len(unanswered):
-            return route
+            return answered
         if on_missing == "raise":
-            counts = np.bincount(route[unanswered], minlength=1 + len(panel))[1:]
+            counts = wanted[unanswered].sum(axis=0)
             by_expert = {n: int(c) for n, c in zip(panel, counts, strict=True) if c}
             raise UnansweredError(
                 f"{len(unanswered)} deferred rows have no answer, by expert: {by_expert}. The "
@@ -315,18 +315,18 @@ def collect(
                 "as expert_predictions=. Or set on_missing='model' or on_missing='next'.",
                 at_hand,
             )
-        route[unanswered] = 0
+        wanted[unanswered] = False
         if on_missing == "next":
             left = np.where(tried | (score <= 0), -np.inf, score)
             # Whoever was asked has had the work, answer or not.
             busy = (tried & (can_answer | (codes != MISSING))).sum(axis=0)
-            _send_on(panel, busy, route, unanswered, left)
+            _send_on(panel, busy, wanted, unanswered, left)
 
 
 def _send_on(
     panel: dict[str, Expert],
     busy: np.ndarray,
-    route: np.ndarray,
+    wanted: np.ndarray,
     rows: np.ndarray,
     score: np.ndarray,
 ) -> None:
@@ -337,5 +337,5 @@ def _send_on(
         options = np.where(room > 0, score[i], -np.inf)
         best = int(options.argmax())
         if options[best] > -np.inf:
-            route[i] = best + 1
+            wanted[i, best] = True
             room[best] -= 1

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skdefer.losses._shapes import pick, split_scores
+from skdefer.losses._shapes import cross_entropy, right_or_wrong, split_scores
 
 
 def asymmetric_softmax_loss(
@@ -62,12 +61,8 @@ def asymmetric_softmax_loss(
     tensor([2.1972, 1.0986])
     """
     classes, experts, y, correct = split_scores(scores, y, expert_correct)
-    missing = correct.isnan()
-    of_classes = classes.logsumexp(-1) - pick(classes, y)
-    logits = experts - _all_but_the_likeliest(classes)
-    right = correct.masked_fill(missing, 0.0).to(logits.dtype)
-    of_experts = binary_cross_entropy_with_logits(logits, right, reduction="none")
-    return of_classes + of_experts.masked_fill(missing, 0.0).sum(-1)
+    odds = experts - _all_but_the_likeliest(classes)
+    return cross_entropy(classes, y) + right_or_wrong(odds, correct)
 
 
 def asymmetric_softmax_class_proba(scores: torch.Tensor, n_classes: int) -> torch.Tensor:

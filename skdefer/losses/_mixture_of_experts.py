@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from skdefer.losses._shapes import check_all_answered, pick, split_scores
+from skdefer.losses._shapes import check_all_answered, cross_entropy, split_scores
 
 
 def mixture_of_experts_loss(
@@ -64,8 +64,8 @@ def mixture_of_experts_loss(
         correct, "mixture_of_experts", "the gate spreads a row over all experts, answered or not"
     )
     price = torch.as_tensor(consultation_cost, dtype=experts.dtype, device=experts.device)
-    own = classes.logsumexp(-1, keepdim=True) - pick(classes, y).unsqueeze(-1)
-    lost = torch.cat([own, 1.0 - correct.to(experts.dtype) + price], -1)
+    own = cross_entropy(classes, y)
+    lost = torch.cat([own.unsqueeze(-1), 1.0 - correct.to(experts.dtype) + price], -1)
     return (_gate(experts) * lost).sum(-1)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
+from torch.nn.functional import logsigmoid, one_hot
 
-from skdefer.losses._shapes import split_scores
+from skdefer.losses._shapes import right_or_wrong, split_scores
 
 
 def ova_loss(scores: torch.Tensor, y: torch.Tensor, expert_correct: torch.Tensor) -> torch.Tensor:
@@ -55,12 +55,8 @@ def ova_loss(scores: torch.Tensor, y: torch.Tensor, expert_correct: torch.Tensor
     tensor([2.7726, 2.0794])
     """
     classes, experts, y, correct = split_scores(scores, y, expert_correct)
-    missing = correct.isnan()
-    truth = one_hot(y, classes.shape[-1]).to(classes.dtype)
-    right = correct.masked_fill(missing, 0.0).to(experts.dtype)
-    of_classes = binary_cross_entropy_with_logits(classes, truth, reduction="none")
-    of_experts = binary_cross_entropy_with_logits(experts, right, reduction="none")
-    return of_classes.sum(-1) + of_experts.masked_fill(missing, 0.0).sum(-1)
+    truth = one_hot(y, classes.shape[-1])
+    return right_or_wrong(classes, truth) + right_or_wrong(experts, correct)
 
 
 def ova_class_proba(scores: torch.Tensor, n_classes: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from skdefer.losses._shapes import check_all_answered, pick, split_scores
+from skdefer.losses._shapes import check_all_answered, cross_entropy, pick, split_scores
 
 _WHY = "the weight of the classifier depends on who is right, so a masked answer would change it"
 
@@ -69,7 +69,7 @@ def realizable_loss(
     total = torch.cat([classes, experts], -1).logsumexp(-1)
     loss = total - right.logsumexp(-1)
     if alpha != 1.0:
-        loss = alpha * loss + (1.0 - alpha) * (classes.logsumexp(-1) - own)
+        loss = alpha * loss + (1.0 - alpha) * cross_entropy(classes, y)
     return loss
 
 

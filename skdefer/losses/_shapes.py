@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 
 def split_scores(
@@ -38,13 +39,8 @@ def split_scores(
         )
     rows = common_rows(scores.shape[:-1], y.shape, expert_correct.shape[:-1])
     scores = scores.expand(*rows, -1)
-    n_classes = scores.shape[-1] - n_experts
-    return (
-        scores[..., :n_classes],
-        scores[..., n_classes:],
-        y.expand(rows),
-        expert_correct.expand(*rows, -1),
-    )
+    classes, experts = scores.split([scores.shape[-1] - n_experts, n_experts], -1)
+    return classes, experts, y.expand(rows), expert_correct.expand(*rows, -1)
 
 
 def common_rows(*shapes: torch.Size) -> torch.Size:
@@ -65,6 +61,8 @@ def common_rows(*shapes: torch.Size) -> torch.Size:
     ValueError
         If the number of rows differs, or leading axes don't broadcast.
     """
+    if shapes[0] and all(shape == shapes[0] for shape in shapes):
+        return shapes[0]  # nothing to broadcast, which takes longer than some losses
     message = (
         f"The inputs have rows of shape {[tuple(s) for s in shapes]}; expected (n_rows,) in all, "
         "perhaps after leading axes that broadcast, such as (n_experts, n_rows)."
@@ -118,3 +116,44 @@ def pick(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         That of the true class.
     """
     return scores.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+
+
+def cross_entropy(classes: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Give the negative log-probability of the true class in a softmax over the classes.
+
+    Parameters
+    ----------
+    classes : tensor of shape (..., n_rows, n_classes)
+        Logits of the classes.
+    y : tensor of int64 of shape (..., n_rows)
+        The true class.
+
+    Returns
+    -------
+    loss : tensor of shape (..., n_rows)
+        At least 0.
+    """
+    flat = F.cross_entropy(classes.reshape(-1, classes.shape[-1]), y.flatten(), reduction="none")
+    return flat.view(y.shape)
+
+
+def right_or_wrong(experts: torch.Tensor, expert_correct: torch.Tensor) -> torch.Tensor:
+    """Give the logistic loss of each expert's score, summed over the experts who answered.
+
+    Parameters
+    ----------
+    experts : tensor of shape (..., n_rows, n_experts)
+        Logits of being right.
+    expert_correct : tensor of shape (..., n_rows, n_experts)
+        1 where the expert is right, 0 where wrong, NaN without an answer.
+
+    Returns
+    -------
+    loss : tensor of shape (..., n_rows)
+        At least 0.
+    """
+    correct = expert_correct.to(experts.dtype)
+    answered = (correct == correct).to(experts.dtype)  # NaN is unlike itself
+    return F.binary_cross_entropy_with_logits(
+        experts, correct.nan_to_num(0.0), weight=answered, reduction="none"
+    ).sum(-1)

@@ -60,12 +60,12 @@ def lce_loss(
     """
     classes, experts, y, correct = split_scores(scores, y, expert_correct)
     missing = correct.isnan()
-    right = correct.masked_fill(missing, 0.0)
-    total = torch.cat([classes, experts.masked_fill(missing, -torch.inf)], -1).logsumexp(-1)
-    own = total - pick(classes, y)
+    every = torch.cat([classes, experts.masked_fill(missing, -torch.inf)], -1).log_softmax(-1)
+    of_classes, of_experts = every.split([classes.shape[-1], experts.shape[-1]], -1)
+    own = -pick(of_classes, y)
     if alpha != 1.0:
-        own = own * torch.where((right > 0).any(-1), alpha, 1.0)
-    return own + (right * (total.unsqueeze(-1) - experts)).sum(-1)
+        own = own * torch.where((correct > 0).any(-1), alpha, 1.0)
+    return own - (correct.nan_to_num(0.0) * of_experts.masked_fill(missing, 0.0)).sum(-1)
 
 
 def lce_class_proba(scores: torch.Tensor, n_classes: int) -> torch.Tensor:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skdefer.losses._shapes import check_all_answered, common_rows, pick, split_scores
+from skdefer.losses._shapes import (
+    check_all_answered,
+    common_rows,
+    cross_entropy,
+    right_or_wrong,
+    split_scores,
+)
 
 
 def triage_filter(
@@ -106,12 +111,11 @@ def differentiable_triage_loss(
     """
     classes, experts, y, correct = split_scores(scores, y, expert_correct)
     check_all_answered(correct, "differentiable_triage", "the filter compares all answers")
-    own = classes.logsumexp(-1) - pick(classes, y)
+    own = cross_entropy(classes, y)
     best = correct.amax(-1, keepdim=True)
     handed = triage_filter(own.detach(), 1.0 - best.squeeze(-1), budget)
-    target = (handed.unsqueeze(-1) & (correct == best)).to(experts.dtype)
-    of_experts = binary_cross_entropy_with_logits(experts, target, reduction="none")
-    return own.masked_fill(handed, 0.0) + of_experts.sum(-1)
+    target = handed.unsqueeze(-1) & (correct == best)
+    return own.masked_fill(handed, 0.0) + right_or_wrong(experts, target)
 
 
 def differentiable_triage_priority(scores: torch.Tensor, n_classes: int) -> torch.Tensor:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skdefer.costs import as_prices
-from skdefer.metrics._inputs import Rows, check_route, check_rows, check_weight, mean
+from skdefer.metrics._inputs import Rows, check_rows, check_weight, mean
+from skdefer.metrics._panels import with_panels
 from skdefer.utils._validation import encode_answers
 
 
@@ -21,12 +22,13 @@ def system_cost(
     cost: Any = 0.0,
     error_cost: Any = 1.0,
     labels: ArrayLike | None = None,
+    y_system: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
     """What a row costs on average, wrong answers and experts' fees together.
 
-    The mean of ``error_cost[true, answered]`` plus the price of the expert asked. Where an
-    expert has no answer the model answers, and nothing is paid.
+    The mean of ``error_cost[true, answered]`` plus the price of the expert asked, or of all of
+    several. Where an expert has no answer the model answers, and nothing is paid.
 
     Parameters
     ----------
@@ -36,8 +38,9 @@ def system_cost(
         The model's labels.
     expert_predictions : array-like or DataFrame of shape (n_rows,) or (n_rows, n_experts)
         The experts' answers; None, NaN, NA or masked where there is none.
-    route : array-like of int of shape (n_rows,)
-        Who is to answer: 0 the model, j in 1..n_experts expert j.
+    route : array-like of int of shape (n_rows,), or of bool of shape (n_rows, n_experts)
+        Who is to answer: 0 the model, j in 1..n_experts expert j. Where several are asked about
+        a row, a panel: True for each of them.
     cost : float or array-like of shape (n_experts,) or (n_rows, n_experts), default=0.0
         The price of asking.
     error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
@@ -47,6 +50,8 @@ def system_cost(
     labels : array-like of shape (n_classes,), optional
         The order of an ``error_cost`` matrix. By default the sorted labels of ``y_true``
         and ``y_pred``.
+    y_system : array-like of shape (n_rows,), optional
+        The labels of the system; with a panel of several experts, whose vote they are, only.
     sample_weight : array-like of shape (n_rows,), optional
         How much each row counts.
 
@@ -76,9 +81,9 @@ def system_cost(
     1.5
     """
     rows = check_rows(y_true, y_pred, expert_predictions)
-    route = check_route(route, rows.n_rows, rows.n_experts)
     weight = check_weight(sample_weight, rows.n_rows)
     price = check_cost(cost, rows.n_rows, rows.n_experts)
+    rows, route, price = with_panels(rows, route, price, y_system)
     n = np.arange(rows.n_rows)
     expert = np.maximum(route, 1) - 1
     paid = np.where((route > 0) & rows.answered[n, expert], price[n, expert], 0.0)

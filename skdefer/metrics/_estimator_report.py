@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skdefer.metrics._reading import read_answers, read_prices, read_route
+from skdefer.metrics._reading import read_answers, read_prices, read_system
 from skdefer.metrics._report import deferral_report
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def estimator_report(
     report : DataFrame
         A row per strategy; see :func:`deferral_report`. ``system`` is what ``predict`` does:
         a handed-over row without an answer goes on as ``on_missing`` says, to the model
-        where it says ``"raise"``.
+        where it says ``"raise"``. Where several experts are asked about a row it is right if
+        their vote is, and it costs the sum of their prices.
 
     Raises
     ------
@@ -72,15 +73,17 @@ def estimator_report(
     ['model alone', 'expert_1 alone', 'system']
     """
     answers = read_answers(estimator, X, expert_predictions, what="estimator_report")
+    route, y_system = read_system(estimator, X, answers)
     return deferral_report(
         y,
         estimator.predict_model(X),
         answers,
         estimator.deferral_score(X),
-        read_route(estimator, X, answers),
+        route,
         cost=read_prices(estimator, X, cost),
         error_cost=error_cost,
         labels=estimator.classes_,
+        y_system=y_system,
         expert_names=list(estimator.routes_)[1:],
         **options,
     )

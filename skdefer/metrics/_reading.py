@@ -8,6 +8,7 @@ import numpy as np
 
 from skdefer.costs import resolve_cost
 from skdefer.exceptions import ExpertPredictionsMissingError
+from skdefer.metrics._panels import sum_of_prices
 from skdefer.utils._rows import count_rows, drop_columns
 from skdefer.utils._validation import check_answers, is_missing
 
@@ -52,7 +53,7 @@ def read_answers(estimator: Any, X: Any, expert_predictions: Any, *, what: str) 
     return answers
 
 
-def read_route(estimator: Any, X: Any, answers: np.ndarray) -> np.ndarray:
+def read_panel(estimator: Any, X: Any, answers: np.ndarray) -> np.ndarray:
     """Find who really answers each row, given all answers; nobody is asked.
 
     Parameters
@@ -66,22 +67,72 @@ def read_route(estimator: Any, X: Any, answers: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    route : ndarray of int of shape (n_rows,)
-        A handed-over row without an answer goes on as the estimator's ``on_missing`` says,
-        capacities aside; with "raise", where ``predict`` would stop, it stays handed over.
+    panel : ndarray of bool of shape (n_rows, n_experts)
+        Whom the system asks. A handed-over row without any answer goes on as the estimator's
+        ``on_missing`` says, capacities aside; with "raise", where ``predict`` would stop, it
+        stays handed over.
     """
-    route, missing = estimator.predict_route(X), is_missing(answers)
-    lost = (route > 0) & missing[np.arange(len(route)), route - 1]
+    panel, missing = estimator.predict_panel(X), is_missing(answers)
+    lost = panel.any(axis=1) & ~(panel & ~missing).any(axis=1)
     on_missing = getattr(estimator, "on_missing", "raise")
     if on_missing == "raise" or not lost.any():
-        return route
-    route = np.where(lost, 0, route)
+        return panel
+    panel = panel & ~lost[:, np.newaxis]
     if on_missing == "next":
         score = estimator.deferral_score(X)
         left = np.where(missing | (score <= 0), -np.inf, score)
         found = lost & (left.max(axis=1) > -np.inf)
-        route[found] = left[found].argmax(axis=1) + 1
-    return route
+        panel[found, left[found].argmax(axis=1)] = True
+    return panel
+
+
+def read_system(
+    estimator: Any, X: Any, answers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Find who really answers, and what several come to together; nobody is asked.
+
+    Parameters
+    ----------
+    estimator, X, answers
+        As in :func:`read_panel`.
+
+    Returns
+    -------
+    route : ndarray of int of shape (n_rows,), or of bool of shape (n_rows, n_experts)
+        As :func:`skdefer.metrics.deferral_report` takes it: a panel only where several are asked
+        about some row.
+    y_system : ndarray of shape (n_rows,) or None
+        The labels of the system; None with a route.
+    """
+    panel = read_panel(estimator, X, answers)
+    if panel.sum(axis=1).max() > 1:
+        return panel, estimator._vote_of(X, answers, panel)
+    return np.where(panel.any(axis=1), 1 + panel.argmax(axis=1), 0), None
+
+
+def bill(price: np.ndarray, panel: np.ndarray, route: np.ndarray) -> np.ndarray:
+    """Charge what each row's panel costs to the one expert that the row is routed to.
+
+    Parameters
+    ----------
+    price : ndarray of shape (n_experts,) or (n_rows, n_experts)
+        Of asking each expert.
+    panel : ndarray of bool of shape (n_rows, n_experts)
+        Who is asked.
+    route : ndarray of int of shape (n_rows,)
+        0 the model, j expert j.
+
+    Returns
+    -------
+    price : ndarray of shape (n_experts,) or (n_rows, n_experts)
+        As it came where no row has several experts.
+    """
+    if panel.sum(axis=1).max() <= 1:
+        return price
+    price = np.broadcast_to(price, panel.shape).copy()
+    rows = np.flatnonzero(route)
+    price[rows, route[rows] - 1] = sum_of_prices(price, panel)[rows]
+    return price
 
 
 def read_prices(estimator: Any, X: Any, cost: Any) -> np.ndarray:

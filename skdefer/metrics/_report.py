@@ -17,12 +17,12 @@ from skdefer.metrics._costs import check_cost, error_costs
 from skdefer.metrics._inputs import (
     Rows,
     check_column,
-    check_route,
     check_rows,
     check_score,
     check_weight,
 )
 from skdefer.metrics._label_metrics import LabelMetric, check_metrics
+from skdefer.metrics._panels import with_panels
 from skdefer.metrics._strategies import Case, make_mixes
 from skdefer.utils._validation import is_missing
 
@@ -42,6 +42,7 @@ def deferral_report(
     cost: Any = 0.0,
     error_cost: Any = 1.0,
     labels: ArrayLike | None = None,
+    y_system: ArrayLike | None = None,
     expert_names: Sequence[str] | None = None,
     metrics: Any = None,
     rates: Sequence[float] = (0.05, 0.10, 0.20, 0.50),
@@ -76,14 +77,17 @@ def deferral_report(
         model answers and nothing is paid.
     deferral_score : array-like of shape (n_rows,) or (n_rows, n_experts)
         The wish to defer each row to each expert.
-    route : array-like of int of shape (n_rows,)
-        Who is to answer: 0 the model, j in 1..n_experts expert j.
+    route : array-like of int of shape (n_rows,), or of bool of shape (n_rows, n_experts)
+        Who is to answer: 0 the model, j in 1..n_experts expert j. Where several are asked about
+        a row, a panel: True for each of them.
     cost : float or array-like of shape (n_experts,) or (n_rows, n_experts), default=0.0
         The price of asking.
     error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
         The price of a wrong answer, as in :func:`system_cost`.
     labels : array-like of shape (n_classes,), optional
         The order of an ``error_cost`` matrix.
+    y_system : array-like of shape (n_rows,), optional
+        The labels of the system; with a panel of several experts, whose vote they are, only.
     expert_names : sequence of str, optional
         The experts' names. By default the columns of a DataFrame, or ``expert_1``...
     metrics : str, callable, list of these, or dict, optional
@@ -147,8 +151,9 @@ def deferral_report(
 
     rows = check_rows(y_true, y_pred, expert_predictions)
     score = check_score(deferral_score, rows.n_rows, rows.n_experts)
-    route = check_route(route, rows.n_rows, rows.n_experts)
+    names = _names(rows, expert_names)
     price = check_cost(cost, rows.n_rows, rows.n_experts)
+    rows, route, price = with_panels(rows, route, price, y_system)
     weight = check_weight(sample_weight, rows.n_rows)
     weight = np.ones(rows.n_rows) if weight is None else weight
     units = None if groups is None else _check_groups(groups, rows.n_rows)
@@ -163,7 +168,7 @@ def deferral_report(
     case = Case(rows, spent, weight)
     extra = [] if metrics is None else check_metrics(metrics, case.labels, reserved=_COLUMNS)
     _refuse_unweighted(extra, sample_weight)
-    mixes = make_mixes(case, _names(rows, expert_names), score, route, _check_rates(rates))
+    mixes = make_mixes(case, names, score, route, _check_rates(rates))
 
     measured = [case.measure(mix, extra) for mix in mixes.values()]
     index = pd.Index(list(mixes))

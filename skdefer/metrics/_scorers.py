@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 from skdefer.metrics._costs import system_cost
 from skdefer.metrics._curves import aurdac_score, aursac_score
 from skdefer.metrics._label_metrics import function_name
-from skdefer.metrics._reading import read_answers, read_prices
+from skdefer.metrics._reading import bill, read_answers, read_prices
 from skdefer.metrics._scores import deferral_rate
 
 _RESPONSES = ("deferral_score", "route")
@@ -43,8 +43,9 @@ def make_deferral_scorer(
         ``"deferral_score"``: rows are ranked by ``estimator.deferral_score(X)``. The answers
         of all experts on all rows are needed, and asked for if they are not passed.
         ``"route"``: who answered, from one call of ``estimator.predict``, which asks for
-        deferred rows only. A metric without ``expert_predictions`` gets
-        ``estimator.predict_route(X)`` and nobody is asked.
+        deferred rows only. Where several experts answer a row, their vote stands for the answer
+        of the one it is routed to, and the sum of their prices for that one's price. A metric
+        without ``expert_predictions`` gets ``estimator.predict_route(X)`` and nobody is asked.
     greater_is_better : bool, default=True
         If False, the sign is flipped.
     cost : float, array-like of shape (n_experts,), mapping or callable, optional
@@ -164,25 +165,34 @@ class DeferralScorer:
                 )
             values["sample_weight"] = sample_weight
         read = self._by_route if self._response == "route" else self._by_score
-        values |= read(estimator, X, expert_predictions, "expert_predictions" in names)
+        with_answers = "expert_predictions" in names
+        values |= read(estimator, X, expert_predictions, with_answers, values.get("cost"))
         values = {name: value for name, value in values.items() if name in names}
         score = self._score_func(**(values | self._kwargs))
         return score if self._greater_is_better else -score
 
-    def _by_route(self, estimator: Any, X: Any, expert_predictions: Any, with_answers: bool) -> Any:
-        if not with_answers:
-            return {"route": estimator.predict_route(X)}
-        labels, route = estimator.predict(
-            X, expert_predictions=expert_predictions, return_route=True
-        )
-        route = np.asarray(route)
-        # Only the answers that count are known, and only they are needed.
-        answers = np.full((len(route), len(estimator.routes_) - 1), None, dtype=object)
-        deferred = np.flatnonzero(route)
-        answers[deferred, route[deferred] - 1] = np.asarray(labels)[deferred]
-        return {"route": route, "expert_predictions": answers}
+    def _by_route(
+        self, estimator: Any, X: Any, expert_predictions: Any, with_answers: bool, cost: Any
+    ) -> dict[str, Any]:
+        if with_answers:
+            labels, route, panel = estimator.predict(
+                X, expert_predictions=expert_predictions, return_route=True, return_panel=True
+            )
+            route = np.asarray(route)
+            # Only the answers that count are known, and only they are needed: of several, what
+            # they came to.
+            answers = np.full((len(route), len(estimator.routes_) - 1), None, dtype=object)
+            deferred = np.flatnonzero(route)
+            answers[deferred, route[deferred] - 1] = np.asarray(labels)[deferred]
+            found = {"route": route, "expert_predictions": answers}
+        else:
+            found = {"route": estimator.predict_route(X)}
+            panel = None if cost is None else estimator.predict_panel(X)
+        return found if cost is None else found | {"cost": bill(cost, panel, found["route"])}
 
-    def _by_score(self, estimator: Any, X: Any, expert_predictions: Any, with_answers: bool) -> Any:
+    def _by_score(
+        self, estimator: Any, X: Any, expert_predictions: Any, with_answers: bool, cost: Any
+    ) -> dict[str, Any]:
         score = estimator.deferral_score(X)
         if not with_answers:
             return {"deferral_score": score}

@@ -118,20 +118,24 @@ class Case:
 def make_mixes(
     case: Case, names: list[str], score: np.ndarray, route: np.ndarray, rates: list[float]
 ) -> dict[str, np.ndarray]:
-    """The shares of the routes under each strategy of a report."""
+    """The shares of the routes under each strategy of a report.
+
+    Routes beyond the J experts of ``score`` are panels, which only ``route`` may take.
+    """
     n, J = score.shape
-    every = np.eye(1 + J)
+    every = np.eye(case.spent.shape[1])
     mixes = {f"{name} alone": np.tile(every[j], (n, 1)) for j, name in enumerate(["model", *names])}
     mixes["system"] = every[route]
     best, tied = best_experts(score)
     tied = tied / tied.sum(axis=1, keepdims=True)
     for rate in rates:
         share = _top_share(best, case.weight, rate)[:, np.newaxis]
-        mixes[f"system at {100 * rate:g} %"] = np.hstack([1 - share, share * tied])
+        mixes[f"system at {100 * rate:g} %"] = np.hstack([1 - share, share * tied]) @ every[: 1 + J]
     # Whoever is right, the model first.
-    price = np.where(case.rows.right, case.spent, np.inf)
+    right = case.rows.right[:, : 1 + J]
+    price = np.where(right, case.spent[:, : 1 + J], np.inf)
     cheapest = 1 + price[:, 1:].argmin(axis=1)
-    helps = ~case.rows.right[:, 0] & case.rows.right.any(axis=1)
+    helps = ~right[:, 0] & right.any(axis=1)
     mixes["oracle"] = every[np.where(helps, cheapest, 0)]
     return mixes
 

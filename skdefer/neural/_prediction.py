@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from skdefer.neural._batches import check_lengths
 from skdefer.neural._device import resolve_device
 
 
@@ -31,6 +32,7 @@ def predict_in_batches(
     *tensors: Any,
     batch_size: int = 4096,
     device: Any = None,
+    lengths: Any = None,
 ) -> np.ndarray:
     """Apply a network to many rows, a block at a time.
 
@@ -46,6 +48,9 @@ def predict_in_batches(
     device : as in :func:`resolve_device`, default=None
         Where to compute; a network elsewhere is moved there. None: where the network is (a
         function computes where the tensors are).
+    lengths : array-like of shape (n_rows,), default=None
+        Sizes of the rows, in tokens say: rows of similar size are then computed together, the
+        longest first, so that memory that does not suffice is found out at once.
 
     Returns
     -------
@@ -65,38 +70,47 @@ def predict_in_batches(
     >>> predict_in_batches(network, np.zeros((10, 4), dtype=np.float32), batch_size=3).shape
     (10, 3)
     """
-    lengths = [len(tensor) for tensor in tensors]
-    if len(set(lengths)) != 1:
+    n_rows = [len(tensor) for tensor in tensors]
+    if len(set(n_rows)) != 1:
         raise ValueError(
-            f"The inputs have the lengths {lengths}; expected one or more inputs of equal length, "
+            f"The inputs have the lengths {n_rows}; expected one or more inputs of equal length, "
             "an entry per row."
         )
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; expected a positive number of rows.")
     if device is not None:
         device = resolve_device(device)
+    blocks = _blocks(n_rows[0], batch_size, lengths)
     if not isinstance(module, nn.Module):
         with torch.no_grad():
-            return _predict(module, tensors, batch_size, device)
+            return _predict(module, tensors, blocks, device)
     if device is not None:
         module.to(device)
     else:
         weights = next((t for t in (*module.parameters(), *module.buffers())), None)
         device = None if weights is None else weights.device
     with evaluating(module):
-        return _predict(module, tensors, batch_size, device)
+        return _predict(module, tensors, blocks, device)
+
+
+def _blocks(n_rows: int, batch_size: int, lengths: Any) -> list[Any]:
+    """Say which rows to compute together."""
+    starts = range(0, max(n_rows, 1), batch_size)  # no rows: one empty block
+    if lengths is None:
+        return [slice(start, start + batch_size) for start in starts]
+    longest_first = np.argsort(check_lengths(lengths, n_rows), kind="stable")[::-1].copy()
+    return [longest_first[start : start + batch_size] for start in starts]
 
 
 def _predict(
     function: Callable[..., torch.Tensor],
     tensors: tuple[Any, ...],
-    batch_size: int,
+    blocks: list[Any],
     device: torch.device | None,
 ) -> np.ndarray:
-    n_rows = len(tensors[0])
     outputs: np.ndarray | None = None
-    for start in range(0, max(n_rows, 1), batch_size):  # no rows: one empty block
-        batch = [_as_tensor(t[start : start + batch_size], device) for t in tensors]
+    for rows in blocks:
+        batch = [_as_tensor(t[rows], device) for t in tensors]
         block = function(*batch).detach().cpu().numpy()
         if block.shape[:1] != (len(batch[0]),):
             raise ValueError(
@@ -104,8 +118,8 @@ def _predict(
                 "per row. Look at the network's last layer."
             )
         if outputs is None:
-            outputs = np.empty((n_rows, *block.shape[1:]), dtype=block.dtype)
-        outputs[start : start + len(block)] = block
+            outputs = np.empty((len(tensors[0]), *block.shape[1:]), dtype=block.dtype)
+        outputs[rows] = block
     assert outputs is not None
     return outputs
 

@@ -1,4 +1,4 @@
-"""The only training loop of the package: Adam over rows, with an end that can be trusted."""
+"""The only training loop of the package: Adam or L-BFGS, with an end that can be trusted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, Options, validate_params
+from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 from torch import nn
 
 from skdefer.exceptions import TrainingDivergedWarning
 from skdefer.neural._batches import RowBatches
 from skdefer.neural._device import resolve_device, seeded
+from skdefer.neural._lbfgs import LBFGS
 from skdefer.neural._prediction import evaluating
 
 
@@ -60,6 +61,7 @@ class TrainingHistory:
     {
         "module": [nn.Module],
         "loss": [callable],
+        "solver": [StrOptions({"adam", "lbfgs"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -80,6 +82,8 @@ def train(
     data: Any,
     *,
     sample_weight: Any = None,
+    lengths: Any = None,
+    solver: str = "adam",
     max_iter: int = 200,
     batch_size: int = 128,
     learning_rate_init: float = 1e-3,
@@ -91,7 +95,7 @@ def train(
     device: Any = "cpu",
     verbose: int = 0,
 ) -> TrainingHistory:
-    """Train a network in place, by Adam on the weighted mean of a loss per row.
+    """Train a network in place on the weighted mean of a loss per row.
 
     It starts from the weights that the network has, so a second call goes on where the first
     one ended (with new moments), and it ends with weights that are known to be good: those of
@@ -109,18 +113,25 @@ def train(
         (with its ``__getitems__``, where it has one): for data too large for the device.
     sample_weight : array-like of shape (n_rows,), default=None
         Weights of the rows. Rows of weight 0 are left out.
+    lengths : array-like of shape (n_rows,), default=None
+        Sizes of the rows, in tokens say. Batches are then made of rows of similar size, for a
+        network that works as long on each row of a batch as on its longest.
+    solver : {"adam", "lbfgs"}, default="adam"
+        "adam": a step per batch. "lbfgs": all rows at once, no learning rate, and no chance in it
+        but that of the network (dropout misleads it): many times faster where the network is
+        small and the rows fit in memory.
     max_iter : int, default=200
-        Most epochs.
+        Most epochs; of L-BFGS, rounds of 20 iterations.
     batch_size : int, default=128
         Rows per step. Where it holds all rows, they are not shuffled, and a weight of 2 is the
-        same as two rows. A last batch of a single row joins the one before.
+        same as two rows. A last batch of a single row joins the one before. Not read by "lbfgs".
     learning_rate_init : float, default=1e-3
-        Step size of Adam.
+        Step size of Adam. Not read by "lbfgs".
     weight_decay : float, default=0.0
         Weight of the squared norm of all weights, halved, that is added to the loss.
     tol : float, default=1e-4
         An epoch has improved the loss (or the score of ``validate``) if it beats the best so
-        far by more than this.
+        far by more than this. "lbfgs" also ends where no gradient is greater.
     n_iter_no_change : int or inf, default=10
         Training ends after so many epochs in a row without improvement; with inf, after
         ``max_iter`` epochs.
@@ -182,8 +193,13 @@ def train(
             f"{type(module).__name__} has no weight that requires a gradient; expected something "
             "to train. Unfreeze a layer, or use the network as it is."
         )
-    batches = RowBatches(data, sample_weight, batch_size, device, weights[0].dtype)
-    optimizer = _make_adam(weights, lr=learning_rate_init, weight_decay=weight_decay)
+    optimizer: torch.optim.Optimizer
+    if solver == "lbfgs":
+        batch_size = np.iinfo(np.int64).max
+        optimizer = LBFGS(weights, tolerance_grad=tol, weight_decay=weight_decay)
+    else:
+        optimizer = _make_adam(weights, lr=learning_rate_init, weight_decay=weight_decay)
+    batches = RowBatches(data, sample_weight, batch_size, device, weights[0].dtype, lengths)
     history = TrainingHistory(validation_scores=None if validate is None else [])
     best = _BestWeights(module)
     ended = ""
@@ -201,8 +217,10 @@ def train(
     finally:
         optimizer.zero_grad(set_to_none=True)  # gradients take as much memory as the weights
         module.eval()
-    # An interrupt leaves weights that are newer than the last epoch's, and as good.
-    if validate is not None or ended != "interrupted" or not _are_finite(weights):
+    # An interrupt leaves weights that are newer than the last epoch's, and as good, but
+    # for those that L-BFGS was only trying.
+    newer = ended == "interrupted" and solver != "lbfgs" and _are_finite(weights)
+    if validate is not None or not newer:
         best.restore()
     _warn_of_the_end(ended, history, max_iter, n_iter_no_change)
     return history
@@ -246,7 +264,7 @@ def _run(
             history.best_validation_score = None if validate is None else score
             best.keep()
         best_score = max(score, best_score)
-        if n_without >= n_iter_no_change:
+        if n_without >= n_iter_no_change or getattr(optimizer, "arrived", False):
             return True
     return False
 
@@ -255,24 +273,27 @@ def _run_epoch(module, loss, batches, optimizer):
     """Take one step per batch; return the mean loss over all rows."""
     means = []
     for batch, weight in batches.epoch():
-        optimizer.zero_grad()
-        losses = loss(module, *batch)
         n_batch = len(batch[0])
-        if losses.shape != (n_batch,):
-            raise ValueError(
-                f"The loss of {n_batch} rows has shape {tuple(losses.shape)}; expected "
-                f"({n_batch},), a number per row. Don't reduce it (reduction='none')."
-            )
-        mean = losses.mean() if weight is None else (losses * weight).mean()
-        mean.backward()
-        optimizer.step()
-        means.append(mean.detach() * n_batch)
+
+        def closure(batch=batch, weight=weight, n_batch=n_batch):
+            optimizer.zero_grad()
+            losses = loss(module, *batch)
+            if losses.shape != (n_batch,):
+                raise ValueError(
+                    f"The loss of {n_batch} rows has shape {tuple(losses.shape)}; expected "
+                    f"({n_batch},), a number per row. Don't reduce it (reduction='none')."
+                )
+            mean = losses.mean() if weight is None else (losses * weight).mean()
+            mean.backward()
+            return mean
+
+        means.append(optimizer.step(closure).detach() * n_batch)
     # Looked at once per epoch: each look waits for the device.
     mean_loss = sum(torch.stack(means).tolist()) / batches.n_rows
     if not math.isfinite(mean_loss):
         raise _NotFiniteError("The loss")
     # A gradient that was ever NaN, infinite or too large to be squared stays in the moments.
-    squares = [state["exp_avg_sq"] for state in optimizer.state.values()]
+    squares = [s["exp_avg_sq"] for s in optimizer.state.values() if "exp_avg_sq" in s]
     if not _are_finite([*squares, *optimizer.param_groups[0]["params"]]):
         raise _NotFiniteError("A gradient")
     return mean_loss

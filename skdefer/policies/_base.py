@@ -24,14 +24,20 @@ class Weighed:
     loss: np.ndarray  # (n, 1 + J), in units of the cost
     cost: np.ndarray  # (n, J), of asking
     score: np.ndarray  # (n, J)
+    worst: float  # the greatest price of a wrong answer, in the same unit
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Expected accuracy (n, J) of each expert; with a matrix, share of ``worst`` saved."""
+        return 1.0 - self.loss[:, 1:] / max(self.worst, np.finfo(float).tiny)
 
 
 class BasePolicy(BaseEstimator):
     """Base of all policies.
 
     A policy sees scores of shape (n_rows, n_experts): the expected gain of asking each
-    expert instead of the model, net of the price. A subclass writes ``route``, and ``_fit``
-    where it learns.
+    expert instead of the model, net of the price. A subclass writes ``route``, ``panel`` too where
+    several experts may be asked about a row, and ``_fit`` where it learns.
     """
 
     _parameter_constraints: dict = {}
@@ -129,6 +135,40 @@ class BasePolicy(BaseEstimator):
             first expert.
         """
         raise NotImplementedError
+
+    def panel(self, score, *, cost=None, X=None):
+        """Decide whom to ask on each row: the expert of ``route`` alone, unless overridden.
+
+        Parameters
+        ----------
+        score, cost, X
+            As in :meth:`route`.
+
+        Returns
+        -------
+        panel : ndarray of bool of shape (n_rows, n_experts)
+            Nobody on a row that the model keeps. The route of a row is its best-scored expert.
+        """
+        score = check_score(score)
+        return self.route(score, cost=cost, X=X)[:, None] == np.arange(1, score.shape[1] + 1)
+
+    def vote_weights(self, accuracy, n_classes):
+        """Weigh the votes of experts who are asked about one row together.
+
+        Parameters
+        ----------
+        accuracy : ndarray of shape (n_rows, n_experts)
+            Expected accuracy of each expert on each row; with a cost matrix the share of the
+            greatest price that its answer saves.
+        n_classes : int
+            The number of classes.
+
+        Returns
+        -------
+        weight : ndarray of shape (n_rows, n_experts) or None
+            None: every vote counts the same. Ties go to the better-scored expert's answer.
+        """
+        return None
 
 
 def check_score(score: Any) -> np.ndarray:

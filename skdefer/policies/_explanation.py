@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skdefer.policies._vote import first_choice
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def explain_routes(
-    route: np.ndarray,
+    panel: np.ndarray,
     proba: np.ndarray,
     loss: np.ndarray,
     uncertainty: np.ndarray,
@@ -29,8 +31,8 @@ def explain_routes(
 
     Parameters
     ----------
-    route : ndarray of int of shape (n_rows,)
-        Who should answer: 0 the model, j expert j.
+    panel : ndarray of bool of shape (n_rows, n_experts)
+        Who should be asked; nobody: the model answers.
     proba : ndarray of shape (n_rows, n_classes)
         The model's class probabilities.
     loss : ndarray of shape (n_rows, 1 + n_experts)
@@ -55,6 +57,7 @@ def explain_routes(
     """
     import pandas as pd
 
+    route = first_choice(panel, score)
     columns: dict[str, Any] = {
         "route": np.asarray(["model", *names], dtype=object)[route],
         "model_answer": classes[answers],
@@ -67,30 +70,45 @@ def explain_routes(
         columns[f"cost_{name}"] = cost[:, j]
         columns[f"score_{name}"] = score[:, j]
     say = _reason if calibrated else _reason_by_score
-    columns["reason"] = [say(names, *case) for case in zip(route, loss, cost, score, strict=True)]
+    # Who is asked, the best first, or else who would be.
+    ranked = np.argsort(np.where(panel, -score, np.inf), axis=1, kind="stable")
+    asked = [order[:n] for order, n in zip(ranked, panel.sum(axis=1), strict=True)]
+    columns["reason"] = [say(names, *case) for case in zip(asked, loss, cost, score, strict=True)]
     return pd.DataFrame(columns, index=index)
 
 
 def _reason(
-    names: Sequence[str], route: int, loss: np.ndarray, cost: np.ndarray, score: np.ndarray
+    names: Sequence[str], asked: np.ndarray, loss: np.ndarray, cost: np.ndarray, score: np.ndarray
 ) -> str:
-    j = route - 1 if route else int(score.argmax())
-    price = f" plus its cost {cost[j]:.3g}" if cost[j] else ""
-    expert = f"{names[j]}'s expected loss {loss[1 + j]:.3g}{price}"
     model = f"the model's expected loss {loss[0]:.3g}"
-    if route:
-        return f"Handed to {names[j]}: {expert} is below {model}."
-    if score[j] > 0:
-        return f"Kept: {expert} is below {model}, but the gain is below the policy's limit."
-    return f"Kept: {model} is not above {expert}."
+
+    def expert(j: int) -> str:
+        price = f" plus its cost {cost[j]:.3g}" if cost[j] else ""
+        return f"{names[j]}'s expected loss {loss[1 + j]:.3g}{price}"
+
+    if len(asked):
+        who, losses = _and([names[j] for j in asked]), _and([expert(j) for j in asked])
+        verb = "is" if len(asked) == 1 else "are each"
+        return f"Handed to {who}: {losses} {verb} below {model}."
+    best = int(score.argmax())
+    if score[best] > 0:
+        return f"Kept: {expert(best)} is below {model}, but outside the policy's limit."
+    return f"Kept: {model} is not above {expert(best)}."
 
 
 def _reason_by_score(
-    names: Sequence[str], route: int, loss: np.ndarray, cost: np.ndarray, score: np.ndarray
+    names: Sequence[str], asked: np.ndarray, loss: np.ndarray, cost: np.ndarray, score: np.ndarray
 ) -> str:
-    j = route - 1 if route else int(score.argmax())
-    if route:
-        return f"Handed to {names[j]}, whose score is {score[j]:.3g}."
-    if score[j] > 0:
-        return f"Kept: {names[j]}'s score {score[j]:.3g}, the best, is below the policy's limit."
-    return f"Kept: {names[j]}'s score {score[j]:.3g}, the best, is not above 0."
+    if len(asked) == 1:
+        return f"Handed to {names[asked[0]]}, whose score is {score[asked[0]]:.3g}."
+    if len(asked):
+        scores = _and([f"{s:.3g}" for s in score[asked]])
+        return f"Handed to {_and([names[j] for j in asked])}, whose scores are {scores}."
+    best = int(score.argmax())
+    limit = "is outside the policy's limit" if score[best] > 0 else "is not above 0"
+    return f"Kept: {names[best]}'s score {score[best]:.3g}, the best, {limit}."
+
+
+def _and(parts: Sequence[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last

@@ -5,6 +5,7 @@ from skdefer.rejectors._confidence import ConfidenceRejector
 from skdefer.rejectors._expert_agnostic import ExpertAgnosticRejector
 from skdefer.rejectors._learned import LearnedRejector
 from skdefer.rejectors._profile import ProfileRejector
+from skdefer.rejectors._two_stage import TwoStageRejector
 
 __all__ = [
     "BaseRejector",
@@ -12,4 +13,5 @@ __all__ = [
     "ExpertAgnosticRejector",
     "LearnedRejector",
     "ProfileRejector",
+    "TwoStageRejector",
 ]

@@ -242,6 +242,12 @@ class BaseRejector(BaseEstimator):
             return 1.0 - functools.reduce(np.maximum, proba.T)
         return (proba @ self.error_cost_).min(axis=1)
 
+    def _rules(self, proba: np.ndarray) -> np.ndarray:
+        """Expected loss of each route without training, (n_rows, 1 + n_experts)."""
+        # A row's own answer stays in the profile. Left out, a right answer would lower its
+        # own row's rule, and what corrects the rule would learn to distrust it (docs/design).
+        return np.column_stack([self._model_loss(proba), proba @ self._class_losses()])
+
     def _worst_price(self) -> float:
         return 1.0 if self.error_cost_ is None else max(self.error_cost_.max(), 1e-300)
 

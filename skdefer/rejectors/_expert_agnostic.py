@@ -16,7 +16,8 @@ from skdefer.experts._profile import ExpertProfile
 from skdefer.experts._six_numbers import expertise_class, six_numbers
 from skdefer.rejectors._base import BaseRejector
 from skdefer.rejectors._correction import Correction, safe_logit
-from skdefer.rejectors._learned import LearnedRejector, _Shares
+from skdefer.rejectors._learned import LearnedRejector
+from skdefer.rejectors._shares import Shares
 from skdefer.utils._validation import MISSING
 
 _BLOCK = 1 << 13  # rows weighed at once: what fits the cache
@@ -164,7 +165,7 @@ class ExpertAgnosticRejector(BaseRejector):
         self.learned_, self.learned_weight_ = None, 0.0
         if triples:
             six, prior, good, weights = map(np.concatenate, zip(*triples))
-            model = _FromClosedForm() if self.estimator is None else _Shares(clone(self.estimator))
+            model = _FromClosedForm() if self.estimator is None else Shares(clone(self.estimator))
             self.learned_ = model.fit(six, prior, good, weights)
             evidence = weights.sum()
             answering = self.target == "answers"

@@ -7,24 +7,20 @@ import dataclasses
 import numbers
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import clone
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import least_cost_answer
 from skdefer.rejectors._base import BaseRejector
-from skdefer.rejectors._correction import (
-    Correction,
-    count_signals,
-    safe_logit,
-    uncertainty_signals,
-)
+from skdefer.rejectors._correction import Correction, count_signals, safe_logit
 from skdefer.rejectors._population import Newcomer, Population
+from skdefer.rejectors._reading import FEATURES, ReadingMixin
+from skdefer.rejectors._shares import Shares
 from skdefer.utils._validation import MISSING, check_answers, encode_answers
 
 
-class LearnedRejector(BaseRejector):
+class LearnedRejector(ReadingMixin, BaseRejector):
     """Learn where the model fails and where each expert does, and compare.
 
     On out-of-fold rows it learns how often the model is right given how sure it is, and,
@@ -84,7 +80,7 @@ class LearnedRejector(BaseRejector):
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "features": [HasMethods(["fit_transform", "transform"]), StrOptions({"passthrough"}), None],
+        "features": FEATURES,
         "ridge": [Interval(numbers.Real, 0, None, closed="neither")],
         "shrinkage": [Interval(numbers.Real, 0, None, closed="left")],
     }
@@ -222,73 +218,13 @@ class LearnedRejector(BaseRejector):
         return self._read(proba, X)[rows], proba[rows], good
 
     def _new_model(self):
-        return Correction(self.ridge) if self.estimator is None else _Shares(clone(self.estimator))
-
-    def _read(self, proba, X, *, fitting=False):
-        """Signals of the model's probabilities and, on request, features of the rows."""
-        signals = uncertainty_signals(proba)
-        if self.features is None:
-            return signals
-        if X is None:
-            raise ValueError(
-                f"features is {self.features!r}, but X was not passed. Pass X=, the rows."
-            )
-        if self.features == "passthrough":
-            rows = X
-        elif fitting:
-            self.features_ = clone(self.features)
-            rows = self.features_.fit_transform(X)
-        else:
-            rows = self.features_.transform(X)
-        if sparse.issparse(rows):
-            rows = rows.toarray()
-        try:
-            rows = np.asarray(rows, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                "The features of the rejector are not numeric. Pass features=, a transformer that "
-                f"turns X ({type(X).__name__}) into numbers, or None."
-            ) from error
-        if self.estimator is None and not np.isfinite(rows).all():
-            raise ValueError(
-                "The features of the rejector have NaN or infinity. Pass features=, a transformer "
-                "that fills them, or estimator=, a classifier that takes them."
-            )
-        return np.column_stack([signals, rows.reshape(len(signals), -1)])
+        return Correction(self.ridge) if self.estimator is None else Shares(clone(self.estimator))
 
     def _split(self, signals):
         """Signals of the model's probabilities, and what corrections of strangers read besides."""
         n = count_signals(len(self.classes_))
         return signals[:, :n], signals[:, n:] if self.estimator is None else signals[:, n:n]
 
-    def _rules(self, proba):
-        """Expected loss of each route without training: the starting point."""
-        # A row's own answer stays in the profile. Left out, a right answer would lower its
-        # own row's rule, and the correction would learn to distrust it (docs/design).
-        return np.column_stack([self._model_loss(proba), proba @ self._class_losses()])
-
     def _with_rule(self, signals, rule, route):
         # The rule on the model's own answer is among its signals already.
         return signals if route == 0 else np.column_stack([signals, safe_logit(rule)])
-
-
-class _Shares:
-    """Fits a classifier to shares in [0, 1]: each row as both outcomes, weighted."""
-
-    def __init__(self, classifier):
-        self.classifier = classifier
-
-    def fit(self, features, prior, good, weight):
-        both = np.r_[weight * good, weight * (1.0 - good)]
-        rows = np.flatnonzero(both > 0)
-        outcome = np.r_[np.ones(len(good), dtype=int), np.zeros(len(good), dtype=int)][rows]
-        self.constant_ = float(outcome[0]) if (outcome == outcome[0]).all() else None
-        if self.constant_ is None:
-            twice = np.concatenate([features, features])[rows]
-            self.classifier.fit(twice, outcome, sample_weight=both[rows])
-        return self
-
-    def predict(self, features, prior):
-        if self.constant_ is not None:
-            return np.full(len(features), self.constant_)
-        return self.classifier.predict_proba(features)[:, 1]

@@ -6,7 +6,12 @@ import importlib
 from types import ModuleType
 
 # module -> the extra of pyproject.toml that installs it
-_EXTRA_OF = {"matplotlib": "plot", "pyarrow": "parquet", "torch": "torch"}
+_EXTRA_OF = {
+    "matplotlib": "plot",
+    "pyarrow": "parquet",
+    "torch": "torch",
+    "transformers": "text",
+}
 
 
 def import_optional(module: str, *, needed_for: str) -> ModuleType:

@@ -101,7 +101,7 @@ def _row_bytes(X: Any) -> Iterable[bytes]:
         blocks = [column.to_numpy()[:, None] for _, column in columns]
         blocks = blocks or [np.empty((count_rows(X), 0))]
     else:
-        array = X.to_numpy() if hasattr(X, "to_numpy") else _array_of_rows(X)
+        array = array_of_rows(X)
         blocks = [array.reshape(len(array), math.prod(array.shape[1:]))]
     numbers, texts = zip(*map(_encode, blocks), strict=True)
     rows = np.ascontiguousarray(np.column_stack(numbers))
@@ -126,8 +126,10 @@ def _sparse_bytes(X: Any) -> Iterable[bytes]:
     )
 
 
-def _array_of_rows(rows: Any) -> np.ndarray:
-    """Keep a list of texts a column of objects, whatever their lengths."""
+def array_of_rows(rows: Any) -> np.ndarray:
+    """Make an array of any container; a list of texts is a column of objects, however long."""
+    if hasattr(rows, "to_numpy"):
+        return rows.to_numpy()
     if isinstance(rows, np.ndarray):
         return rows
     rows = list(rows)

@@ -348,9 +348,12 @@ def gather(experts, route, score=None, record=None, on_missing="raise", store=No
     route = np.asarray(route)
     codes = np.full((len(route), len(panel)), -1) if record is None else np.array(record)
     score = np.ones(codes.shape) if score is None else np.asarray(score, dtype=float)
-    got = collect(
-        panel, X[: len(route)], route, score, codes, CLASSES, on_missing=on_missing, store=store
+    wanted = route[:, None] == np.arange(1, len(panel) + 1)
+    answered = collect(
+        panel, X[: len(route)], wanted, score, codes, CLASSES, on_missing=on_missing, store=store
     )
+    assert answered.sum(axis=1).max() <= 1
+    got = np.where(answered.any(axis=1), 1 + answered.argmax(axis=1), 0)
     labels = [CLASSES[codes[i, r - 1]] if r else None for i, r in enumerate(got)]
     return got.tolist(), labels, codes
 
@@ -382,11 +385,13 @@ def test_a_recorded_expert_is_never_asked():
         gather([recorded], [1, 1], record=[[1], [-1]])
 
 
-def test_the_route_that_came_in_is_left_alone():
-    route = np.array([1, 1])
+def test_the_panel_that_came_in_is_left_alone():
     silent = CallableExpert(lambda X: [None] * len(X))
-    gather([silent], route, on_missing="model")
-    assert route.tolist() == [1, 1]
+    wanted = np.ones((2, 1), dtype=bool)
+    codes = np.full((2, 1), -1)
+    panel = make_panel([silent], None, 0)
+    collect(panel, X[:2], wanted, codes, codes, CLASSES, on_missing="model", store=None)
+    assert wanted.all()
 
 
 HALF = [None, "yes", None, "yes", None, "yes"]
@@ -515,3 +520,72 @@ def test_bought_answers_are_kept_beside_the_memory(store):
     for _ in range(3):
         assert gather([Slow(version="1")], [1, 0, 1], store=store)[1] == ["yes", None, "yes"]
     assert Slow.calls == 1
+
+
+# -- several experts a row ------------------------------------------------------------
+
+
+def gather_panels(experts, wanted, score=None, record=None, on_missing="raise"):
+    """Collect on the first rows of X; who answers, and the answers as labels."""
+    panel, wanted = make_panel(experts, None, 0), np.array(wanted, dtype=bool)
+    codes = np.full(wanted.shape, -1) if record is None else np.array(record)
+    score = np.ones(codes.shape) if score is None else np.asarray(score, dtype=float)
+    answered = collect(
+        panel,
+        X[: len(wanted)],
+        wanted,
+        score,
+        codes,
+        CLASSES,
+        on_missing=on_missing,
+        store=None,
+    )
+    return answered.astype(int).tolist(), codes.tolist()
+
+
+def test_each_of_several_is_asked_once_for_its_rows():
+    third = Counting(["yes"] * 6)
+    wanted = [[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 1, 0]]
+    answered, codes = gather_panels([YES, NO, third], wanted)
+    assert answered == wanted
+    assert codes == [[1, 0, -1], [-1, -1, -1], [1, -1, 1], [-1, 0, -1]]
+    assert (YES.batches, NO.batches, third.batches) == ([[0, 2]], [[0, 3]], [[2]])
+
+
+def test_a_missing_answer_is_left_out_where_another_came():
+    silent = Counting([None] * 6)
+    for on_missing in ("raise", "model", "next"):
+        answered, _ = gather_panels([silent, NO, YES], [[1, 1, 0]], on_missing=on_missing)
+        assert answered == [[0, 1, 0]]
+    assert YES.batches == [], "nobody takes the place of who is silent"
+
+
+def test_answers_on_record_of_who_was_not_asked_do_not_count():
+    answered, _ = gather_panels([YES, NO], [[1, 0]], record=[[-1, 0]])
+    assert answered == [[1, 0]]
+
+
+def test_a_panel_of_which_nobody_answers():
+    silent, half = Counting([None] * 6), Counting(HALF)
+    wanted = [[1, 1, 0], [1, 1, 0]]
+    experts = [("silent", silent), ("half", half), ("no", NO)]
+    with pytest.raises(
+        UnansweredError, match=r"1 deferred rows .* by expert: {'silent': 1, 'half': 1}"
+    ) as caught:
+        gather_panels(experts, wanted)
+    assert caught.value.answers.tolist() == [[None] * 3, [None, "yes", None]]
+    assert gather_panels(experts, wanted, on_missing="model")[0] == [[0, 0, 0], [0, 1, 0]]
+    answered, _ = gather_panels(experts, wanted, on_missing="next")
+    assert answered == [[0, 0, 1], [0, 1, 0]]
+    assert NO.batches == [[0]]
+    nobody = [[1, 1, 0], [1, 1, 1]]  # the next one gains nothing on the first row
+    answered, _ = gather_panels(experts[:2] + [("none", silent)], wanted, nobody, on_missing="next")
+    assert answered == [[0, 0, 0], [0, 1, 0]]
+
+
+def test_capacity_counts_what_panels_took():
+    silent, desk = Counting([None] * 6), CallableExpert(YES, capacity=2)
+    wanted = [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
+    score = [[9, 1, -1], [9, 4, 1], [9, 2, -1]]
+    answered, _ = gather_panels([silent, desk, NO], wanted, score, on_missing="next")
+    assert answered == [[0, 0, 0], [0, 1, 1], [0, 1, 0]], "one place was left"

@@ -69,6 +69,11 @@ def test_the_core_needs_no_extra():
         ),
         ("torch", "torch", "from skdefer.neural import train"),
         ("torch", "torch", "from skdefer.losses import lce_loss"),
+        (
+            "transformers",
+            "text",
+            "from skdefer.neural import TransformerBackbone; TransformerBackbone('a-model')",
+        ),
     ],
 )
 def test_a_missing_extra_is_named(package, extra, code):

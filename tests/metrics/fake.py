@@ -23,7 +23,11 @@ class FakeDeferral(ClassifierMixin, BaseEstimator):
     """
 
     __metadata_request__fit = {"expert_predictions": True}
-    __metadata_request__predict = {"expert_predictions": True, "return_route": UNUSED}
+    __metadata_request__predict = {
+        "expert_predictions": True,
+        "return_route": UNUSED,
+        "return_panel": UNUSED,
+    }
     __metadata_request__score = {"expert_predictions": True}
 
     def __init__(self, experts=(), threshold=0.0, cost=None):
@@ -51,11 +55,14 @@ class FakeDeferral(ClassifierMixin, BaseEstimator):
         score = np.asarray(X)[:, 1 : 1 + len(self.experts)]
         return np.where(score.max(axis=1) > self.threshold, 1 + score.argmax(axis=1), 0)
 
+    def predict_panel(self, X):
+        return self.predict_route(X)[:, np.newaxis] == [1, 2]
+
     def ask_experts(self, X, where=None):
         self.calls_.append("ask_experts")
         return self._answers(X)
 
-    def predict(self, X, expert_predictions=None, return_route=False):
+    def predict(self, X, expert_predictions=None, return_route=False, return_panel=False):
         self.calls_.append("predict")
         if expert_predictions is None:
             answers = self._answers(X)
@@ -73,7 +80,8 @@ class FakeDeferral(ClassifierMixin, BaseEstimator):
             else:
                 labels[i] = answer
         labels = np.asarray(labels.tolist())
-        return (labels, route) if return_route else labels
+        result = [labels, *[route] * return_route, *[route[:, None] == [1, 2]] * return_panel]
+        return tuple(result) if len(result) > 1 else labels
 
     def _answers(self, X):
         X = np.asarray(X)

@@ -506,3 +506,106 @@ def test_bad_options_are_refused(options, message):
 def test_a_network_without_weights_is_refused():
     with pytest.raises(ValueError, match="something to train"):
         run(make_net().requires_grad_(False))
+
+
+# -- L-BFGS ---------------------------------------------------------------------------
+
+
+def test_lbfgs_finds_the_minimum_of_a_quadratic_in_one_round():
+    x = torch.arange(10, dtype=torch.float64)
+    level = Level()
+    history = train(level, distance, (x,), solver="lbfgs", tol=1e-9)
+    assert level.value.item() == pytest.approx(4.5, abs=1e-6)
+    assert history.converged
+    assert history.n_iter == 1
+    assert history.loss_curve[-1] == pytest.approx(float(x.var(correction=0)))
+
+
+def test_lbfgs_weighs_rows_and_penalises():
+    x = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
+    weight = np.array([1.0, 3.0, 0.0])
+    level = Level()
+    train(level, distance, (x,), solver="lbfgs", sample_weight=weight, tol=1e-9)
+    assert level.value.item() == pytest.approx(0.75, abs=1e-6)
+    # The mean of (v - 1)^2 plus v^2 / 2 * decay is least where 2 (v - 1) + decay v = 0.
+    level = Level(3.0)
+    history = train(level, distance, (x[1:2],), solver="lbfgs", weight_decay=2.0, tol=1e-9)
+    assert level.value.item() == pytest.approx(0.5, abs=1e-6)
+    assert history.loss_curve[-1] == pytest.approx(0.25, abs=1e-6), "of the rows alone"
+
+
+def test_lbfgs_agrees_with_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    X, y = make_rows(200, torch.float64)
+    y = torch.where(torch.arange(200) % 7 == 0, 1 - y, y)
+    with seeded(0):
+        net = MLP(3, (), 2).double()
+    train(net, loss, (X, y), solver="lbfgs", weight_decay=0.01, tol=1e-8)
+    theirs = LogisticRegression(C=1 / (0.01 * 200 / 2), tol=1e-10, max_iter=1000).fit(X, y)
+    ours = predict_in_batches(net, X)
+    # Two columns share the norm of one: half of the penalty. The bias of theirs is free.
+    assert np.corrcoef(ours[:, 1] - ours[:, 0], theirs.decision_function(X))[0, 1] > 0.999
+
+
+def test_lbfgs_takes_all_rows_at_once_and_stops_by_itself():
+    sizes = []
+
+    def counting(module, X, y):
+        sizes.append(len(X))
+        return loss(module, X, y)
+
+    net = make_net(torch.float64)
+    data = make_rows(300, torch.float64)
+    history = train(net, counting, data, solver="lbfgs", batch_size=10, tol=1e-3, max_iter=100)
+    assert set(sizes) == {300}
+    assert history.converged
+    assert history.n_iter < 100
+    assert all(b <= a + 1e-12 for a, b in zip(history.loss_curve, history.loss_curve[1:]))
+
+
+def test_lbfgs_watches_held_out_rows_and_keeps_the_best_round():
+    scores = iter([0.1, 0.9, 0.2, 0.3, 0.1])
+    seen = []
+
+    def validate():
+        seen.append(state_of(net))
+        return next(scores)
+
+    net = make_net(torch.float64)
+    y = torch.arange(100) % 2  # hard enough for several rounds
+    data = (make_rows(100, torch.float64)[0], y)
+    history = train(
+        net, loss, data, solver="lbfgs", validate=validate, n_iter_no_change=2, tol=1e-12
+    )
+    assert history.best_iter == 2
+    assert same(state_of(net), seen[1])
+
+
+def test_an_interrupt_does_not_leave_weights_that_lbfgs_was_trying():
+    calls = []
+
+    def interrupted(module, X, y):
+        calls.append(1)
+        if len(calls) == 60:
+            raise KeyboardInterrupt
+        return loss(module, X, y)
+
+    net = make_net(torch.float64)
+    y = torch.arange(100) % 2
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch"):
+        history = train(
+            net, interrupted, (make_rows(100, torch.float64)[0], y), solver="lbfgs", tol=0.0
+        )
+    assert history.n_iter >= 1
+    with torch.no_grad():
+        now = loss(net, make_rows(100, torch.float64)[0], y).mean().item()
+    assert now == pytest.approx(history.loss_curve[-1])
+
+
+def test_lbfgs_that_diverges_says_so():
+    def breaks(module, x):
+        return distance(module, x) * torch.nan
+
+    with pytest.raises(ValueError, match="no longer finite in epoch 1.* no epoch to go back to"):
+        train(Level(), breaks, (torch.ones(4, dtype=torch.float64),), solver="lbfgs")

@@ -67,6 +67,21 @@ def test_one_route_per_row(policy, n_experts):
     np.testing.assert_array_equal(route, policy.route(case["score"].tolist()))
 
 
+@pytest.mark.parametrize("n_experts", [1, 3])
+def test_the_panel_goes_with_the_route(policy, n_experts):
+    case = make_case(n_experts)
+    policy = fitted(policy, case)
+    panel = policy.panel(case["score"], cost=case["cost"], X=case["X"])
+    route = route_of(policy, case)
+    assert panel.shape == (60, n_experts)
+    assert panel.dtype == bool
+    np.testing.assert_array_equal(panel.any(axis=1), route > 0)
+    best = np.where(panel, case["score"], -np.inf).argmax(axis=1) + 1
+    np.testing.assert_array_equal(route, np.where(panel.any(axis=1), best, 0))
+    weight = policy.vote_weights(np.full((60, n_experts), 0.8), 3)
+    assert weight is None or weight.shape == (60, n_experts)
+
+
 def test_it_says_what_it_is(policy):
     for fact in ("learns", "batch_dependent", "holds_expert_state", "holds_capacity"):
         assert isinstance(getattr(policy, fact), bool), fact
