@@ -63,14 +63,14 @@ def test_the_objective_never_falls(seed):
 
 
 def test_it_stops_where_no_step_gets_higher():
-    truth, said, _ = planted(n_rows=300)
+    truth, said, _ = planted(n_rows=60)
     fitted = fit(truth, said)
-    best = brute_force(fitted, truth, said, np.ones(300))
+    best = brute_force(fitted, truth, said, np.ones(60))
     rng = np.random.default_rng(0)
     for _ in range(20):
         moved = fitted.theta * np.exp(rng.normal(scale=0.05, size=fitted.theta.shape))
         moved /= moved.sum(axis=-1, keepdims=True)
-        assert brute_force(fitted._replace(theta=moved), truth, said, np.ones(300)) < best
+        assert brute_force(fitted._replace(theta=moved), truth, said, np.ones(60)) < best
 
 
 def test_too_few_steps_are_told():
@@ -120,7 +120,6 @@ def test_somebody_hardly_known_is_wrong_as_everybody_is():
     said = np.column_stack([np.roll([0, 1, 2], -1)[truth], np.full(60, MISSING)])
     said[0, 1] = 0
     confusion = fit(truth, said, n_types=1).confusion[0]
-    assert confusion[1, 2].argmax() in (0, 2)
     assert confusion[1, 2, 0] > 10 * confusion[1, 2, 1]  # the first calls 2 a 0, never a 1
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -94,7 +95,7 @@ def made(n=6000, seed=0):
     proba = rng.dirichlet(np.ones(K), size=n)
     y = (rng.random((n, 1)) > proba.cumsum(axis=1)).sum(axis=1)
     X = rng.normal(size=(n, 2))
-    accuracy = np.column_stack([0.4 + 0.6 * proba.max(axis=1), 0.4 + 0.5 * (X[:, 0] > 0)])
+    accuracy = np.column_stack([0.4 + 0.6 * proba.max(axis=1), 0.4 + 0.5 * expit(3 * X[:, 0])])
     right = rng.random((n, 2)) < accuracy
     answers = np.where(right, y[:, None], (y[:, None] + 1) % K)
     return proba, y, answers, X, accuracy
