@@ -9,6 +9,7 @@ from skdefer.deferral import (
     ExpertAgnosticDeferralClassifier,
     JointDeferralClassifier,
     PopulationDeferralClassifier,
+    TunedDeferralClassifierCV,
 )
 from skdefer.experts import ColumnExpert, Expert, ExpertProfile, IndexExpert
 
@@ -23,4 +24,5 @@ __all__ = [
     "IndexExpert",
     "JointDeferralClassifier",
     "PopulationDeferralClassifier",
+    "TunedDeferralClassifierCV",
 ]

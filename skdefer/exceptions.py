@@ -11,8 +11,10 @@ from typing import Any
 __all__ = [
     "CapacityWarning",
     "DatasetNotFoundError",
+    "DecisionLogWarning",
     "ExpertAnswerError",
     "ExpertPredictionsMissingError",
+    "FairnessWarning",
     "ModelDisagreementWarning",
     "OutOfLabelsWarning",
     "SilentExpertWarning",
@@ -24,6 +26,7 @@ __all__ = [
     "UnansweredWarning",
     "UncachedWarning",
     "UncalibratedScoreWarning",
+    "UncheckedRowsWarning",
     "UnseenClassWarning",
 ]
 
@@ -110,3 +113,15 @@ class CapacityWarning(SkdeferWarning):
 
 class UncalibratedScoreWarning(SkdeferWarning):
     """A cost is subtracted from a score that is not in units of the cost."""
+
+
+class DecisionLogWarning(SkdeferWarning):
+    """A decision was made but could not be logged, or a line of a log can't be read."""
+
+
+class UncheckedRowsWarning(SkdeferWarning):
+    """The truth of some rows was due and is missing, so that a monitor leaves them out."""
+
+
+class FairnessWarning(SkdeferWarning):
+    """A fairness constraint can't be met as asked, or leaves some groups out."""

@@ -8,7 +8,9 @@ import pkgutil
 from pathlib import Path
 
 import skdefer
+from skdefer import DeferralClassifier
 from skdefer.base import DeferralMixin
+from skdefer.deferral._delegating import DelegatingMixin
 
 ROOT = Path(skdefer.__file__).parent
 
@@ -57,7 +59,19 @@ QUICK = {
 }
 
 
+def is_wrapper(cls):
+    """Whether an estimator decides by another one inside, whose parameters are not its own."""
+    return issubclass(cls, DelegatingMixin)
+
+
+def serving(fitted):
+    """The fitted estimator whose parameters decide: the one inside, if there is one."""
+    return fitted.estimator_ if is_wrapper(type(fitted)) else fitted
+
+
 def make(cls, **params):
     """Make an estimator that is quick to fit."""
+    if is_wrapper(cls):
+        return cls(DeferralClassifier(**params) if params else None)
     quick = {name: value for name, value in QUICK.items() if name in cls().get_params()}
     return cls(**{**quick, **params})

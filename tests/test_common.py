@@ -9,8 +9,13 @@ import sklearn
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdefer import DeferralClassifier
-from skdefer.policies import BudgetPolicy
-from skdefer.rejectors import ConfidenceRejector, LearnedRejector, ProfileRejector
+from skdefer.policies import BudgetPolicy, TopKPolicy
+from skdefer.rejectors import (
+    ConfidenceRejector,
+    LearnedRejector,
+    ProfileRejector,
+    TwoStageRejector,
+)
 from tests.discovery import deferral_estimators, make
 
 
@@ -26,6 +31,7 @@ VARIANTS = [
     DeferralClassifier(rejector=LearnedRejector()),
     DeferralClassifier(rejector=ProfileRejector(), policy=BudgetPolicy(0.2)),
     DeferralClassifier(rejector=ConfidenceRejector(), cost=0.1, error_cost=2.0),
+    DeferralClassifier(rejector=TwoStageRejector(), policy=TopKPolicy()),
 ]
 
 

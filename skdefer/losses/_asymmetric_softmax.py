@@ -124,4 +124,5 @@ def _all_but_the_likeliest(classes: torch.Tensor) -> torch.Tensor:
             f"scores has {n_classes} column for the classes; the asymmetric softmax compares an "
             "expert with all classes but the likeliest and expects two at least."
         )
-    return classes.topk(n_classes, sorted=True).values[..., 1:].logsumexp(-1, keepdim=True)
+    likeliest = classes.detach().argmax(-1, keepdim=True)
+    return classes.scatter(-1, likeliest, -torch.inf).logsumexp(-1, keepdim=True)

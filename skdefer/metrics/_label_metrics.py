@@ -24,11 +24,14 @@ class LabelMetric:
         Takes (y_true, y_answered), and ``sample_weight`` if ``takes_weight``.
     takes_weight : bool
         Whether rows can be weighted.
+    scorer : str or None
+        The name of the scikit-learn scorer that it is.
     """
 
     name: str
     function: Callable[..., float]
     takes_weight: bool
+    scorer: str | None = None
 
 
 class _Echo(ClassifierMixin, BaseEstimator):
@@ -46,11 +49,11 @@ class _Echo(ClassifierMixin, BaseEstimator):
 
 
 class _ScorerOfLabels:
-    """A scikit-learn scorer as a function of true and answered labels."""
+    """A scikit-learn scorer, or the name of one, as a function of true and answered labels."""
 
-    def __init__(self, name: str, classes: np.ndarray):
-        self.name = name
-        self.scorer = get_scorer(name)
+    def __init__(self, scorer: Any, classes: np.ndarray):
+        self.name = scorer
+        self.scorer = get_scorer(scorer)
         self.echo = _Echo(classes)
 
     def __call__(self, y_true: np.ndarray, y_answered: np.ndarray, **weight: Any) -> float:
@@ -69,7 +72,8 @@ def check_metrics(metrics: Any, classes: np.ndarray, reserved: Iterable[str]) ->
     Parameters
     ----------
     metrics : None, str, callable, list of these, or mapping of names to them
-        Names of scikit-learn scorers, or functions of (y_true, y_answered).
+        Names of scikit-learn scorers, scorers of labels from ``make_scorer``, or functions of
+        (y_true, y_answered).
     classes : ndarray of shape (n_classes,)
         All labels that may occur.
     reserved : iterable of str
@@ -103,17 +107,35 @@ def check_metrics(metrics: Any, classes: np.ndarray, reserved: Iterable[str]) ->
     return [_label_metric(name, metric, classes) for name, metric in named]
 
 
+def label_metric(metric: Any, classes: np.ndarray, *, weighted: bool) -> LabelMetric:
+    """Bring one metric behind the signature of all; ``weighted``: it has to take weights.
+
+    Raises
+    ------
+    ValueError
+        If it takes none, or is no metric of labels.
+    """
+    (found,) = check_metrics([metric], classes, reserved=())
+    if weighted and not found.takes_weight:
+        raise ValueError(
+            f"sample_weight came, but the metric {found.name!r} takes none. Give the function a "
+            "parameter sample_weight, or leave the weights out."
+        )
+    return found
+
+
 def function_name(metric: Any) -> str:
     """A name to show for a function."""
     return getattr(metric, "__name__", None) or repr(metric)
 
 
 def _label_metric(name: str, metric: Any, classes: np.ndarray) -> LabelMetric:
-    if isinstance(metric, str):
+    # What make_scorer gives is known by its private attributes alone.
+    if isinstance(metric, str) or hasattr(metric, "_response_method"):
         function = _ScorerOfLabels(metric, classes)
         # Not public, but scikit-learn's searches ask every scorer the same way.
         takes = getattr(function.scorer, "_accept_sample_weight", lambda: True)()
-        return LabelMetric(name, function, takes)
+        return LabelMetric(name, function, takes, metric if isinstance(metric, str) else None)
     if not callable(metric):
         raise ValueError(
             f"metrics has {metric!r} for {name!r}; expected the name of a scikit-learn scorer, or "

@@ -3,6 +3,17 @@
 from skdefer.policies._base import BasePolicy
 from skdefer.policies._budget import BudgetPolicy
 from skdefer.policies._cost import CostPolicy
+from skdefer.policies._fair import FairPolicy
+from skdefer.policies._scoring import ScoringPolicy
+from skdefer.policies._threshold import ThresholdPolicy
 from skdefer.policies._top_k import TopKPolicy
 
-__all__ = ["BasePolicy", "BudgetPolicy", "CostPolicy", "TopKPolicy"]
+__all__ = [
+    "BasePolicy",
+    "BudgetPolicy",
+    "CostPolicy",
+    "FairPolicy",
+    "ScoringPolicy",
+    "ThresholdPolicy",
+    "TopKPolicy",
+]

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdefer.metrics import system_accuracy_score
 from skdefer.policies._base import BasePolicy, best_expert, check_score
-from skdefer.policies._thresholds import midpoint
+from skdefer.policies._thresholds import budget_threshold
 from skdefer.utils._validation import check_weights
 
 
@@ -80,7 +80,7 @@ class BudgetPolicy(BasePolicy):
                 f"No row counts: there are {len(score)}, of weight 0; expected one at least of "
                 "weight > 0. Pass the scores of rows with an answer on record."
             )
-        self.threshold_ = _threshold(best, weight, self.budget)
+        self.threshold_ = budget_threshold(best, weight, self.budget)
         route = self.route(score)
         self.deferral_rate_ = float(np.average(route > 0, weights=weight))
         self.system_accuracy_ = system_accuracy_score(
@@ -103,18 +103,3 @@ class BudgetPolicy(BasePolicy):
 def _floor_share(share: float, n: float) -> int:
     # 0.29 * 100 is 28.999999999999996 in floating point.
     return int(np.floor(share * n * (1 + 1e-12)))
-
-
-def _threshold(score: np.ndarray, weight: np.ndarray, budget: float) -> float:
-    """Find the least threshold >= 0 above which lies at most the share ``budget``."""
-    if budget == 0:
-        return float("inf")
-    values, block = np.unique(-score, return_inverse=True)  # blocks of equal scores, best first
-    values = -values
-    handed = np.cumsum(np.bincount(block, weight)) / weight.sum()
-    n_blocks = int(np.searchsorted(handed, budget * (1 + 1e-12), side="right"))
-    if n_blocks == len(values) or values[n_blocks] <= 0:
-        return 0.0
-    if n_blocks == 0:
-        return float(values[0])  # nothing fits: above every score seen
-    return max(0.0, float(midpoint(values[n_blocks], values[n_blocks - 1])))

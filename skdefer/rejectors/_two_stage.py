@@ -7,7 +7,6 @@ import numbers
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from skdefer.costs import least_cost_answer
@@ -16,6 +15,7 @@ from skdefer.rejectors._correction import safe_logit
 from skdefer.rejectors._learned import LearnedRejector
 from skdefer.rejectors._reading import FEATURES, ReadingMixin
 from skdefer.rejectors._shares import Shares
+from skdefer.rejectors._whitening import Whitening
 from skdefer.utils._validation import MISSING
 
 _RIDGE = 30.0  # of the default classifier, in rows, as in LearnedRejector
@@ -34,9 +34,9 @@ class TwoStageRejector(ReadingMixin, BaseRejector):
     Parameters
     ----------
     estimator : classifier with ``predict_proba``, default=None
-        Learns the routes; it must take ``sample_weight``. It reads, standardised, the signals of
-        the model's probabilities, the logit of what each expert's profile promises, and the
-        features. None: a logistic regression with a ridge of 30 rows.
+        Learns the routes; it must take ``sample_weight``. It reads the signals of the model's
+        probabilities, the logit of what each expert's profile promises, and the features. None:
+        a logistic regression on these, whitened, with a ridge of 30 rows.
     features : transformer or "passthrough", default=None
         What is read of the row besides the model's probabilities: the output of a transformer
         of X, or X itself, which must then be numeric. None: nothing, so X may be anything.
@@ -127,8 +127,9 @@ class TwoStageRejector(ReadingMixin, BaseRejector):
         rows = np.flatnonzero(sample_weight > 0)
         weight = sample_weight[rows]
         features = self._features(proba, X, fitting=True)[rows]
-        self._scaler = StandardScaler().fit(features, sample_weight=weight)
-        features = self._scaler.transform(features)
+        if self.estimator is None:
+            self._whitening = Whitening().fit(features, weight)
+            features = self._whitening.transform(features)
         saved = self._saved(proba[rows], y[rows], answers[rows])
         row, route = np.nonzero(saved)
         self._routes = np.unique(route)  # a route that never saves anything is never taken
@@ -179,7 +180,9 @@ class TwoStageRejector(ReadingMixin, BaseRejector):
 
     def _gains(self, proba, X):
         """What each known expert saves against the model, in shares of the greatest price."""
-        features = self._scaler.transform(self._features(proba, X))
+        features = self._features(proba, X)
+        if self.estimator is None:
+            features = self._whitening.transform(features)
         share = np.zeros((len(proba), 1 + len(self._known)))
         if self._classifier is None:
             share[:, self._routes] = 1.0

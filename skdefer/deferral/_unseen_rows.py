@@ -1,0 +1,98 @@
+"""Rows that taught an estimator nothing: held out by content, and told from those that did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skdefer.utils._rows import row_keys
+
+
+def salt_of(random_state: Any) -> str:
+    """Make a seed of row digests; None is a seed like any other, so that fits repeat."""
+    if random_state is None or isinstance(random_state, (int, np.integer)):
+        return str(random_state or 0)
+    return str(check_random_state(random_state).randint(2**31))
+
+
+def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
+    """Choose a share of the rows, by a digest of their content: copies of a row go together.
+
+    Parameters
+    ----------
+    X : the rows
+    groups : array-like of shape (n_rows,) or None
+        Whole groups are chosen then.
+    fraction : float
+        Share of the distinct rows, or of the groups; one at least.
+    salt : str
+        Another one chooses others.
+
+    Returns
+    -------
+    chosen : ndarray of bool of shape (n_rows,)
+        The same ones in any order of the rows.
+    """
+    keys = row_keys(X if groups is None else np.asarray(groups).reshape(-1, 1), salt=salt)
+    unit = np.unique(keys, return_inverse=True)[1]
+    return unit < max(1, round(fraction * (unit.max() + 1)))
+
+
+def leave_each_class(chosen: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Give a row back of each class all of whose rows were chosen."""
+    chosen = chosen.copy()
+    codes = np.unique(y, return_inverse=True)[1]
+    lost = np.setdiff1d(codes, codes[~chosen])
+    chosen[np.unique(codes, return_index=True)[1][lost]] = False
+    return chosen
+
+
+class TaughtRows:
+    """Remembers rows by digests, to tell them from rows that are new.
+
+    Parameters
+    ----------
+    X : the rows that taught
+    index : index or None
+        Their labels, if these say which row is which.
+    """
+
+    def __init__(self, X: Any, index: Any):
+        keys, copies = np.unique(row_keys(X), return_counts=True)
+        self._keys = keys
+        self._share_of_copies = float(copies[copies > 1].sum() / copies.sum())
+        self._index = index
+
+    def find(self, X: Any) -> tuple[np.ndarray, str]:
+        """Find rows that taught, and say how they are known.
+
+        Parameters
+        ----------
+        X : rows that should be new
+
+        Returns
+        -------
+        rows : ndarray of int
+            Positions in ``X``, empty if all may be new. Where rows with equal content are
+            common, as many of them are expected among new rows, too.
+        how : str
+            ``"the index"`` or ``"the content"`` of these rows.
+        """
+        index = index_of(X)
+        if index is not None and self._index is not None:
+            rows = np.flatnonzero(index.isin(self._index))
+            if len(rows):
+                return rows, "the index"
+        rows = np.flatnonzero(np.isin(row_keys(X), self._keys))
+        expected = self._share_of_copies * len(row_keys(X))
+        if len(rows) > expected + 3 * np.sqrt(expected):
+            return rows, "the content"
+        return rows[:0], "the content"
+
+
+def index_of(X: Any) -> Any:
+    """Take the index of a pandas container; None where it only counts the rows."""
+    index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+    return None if type(index).__name__ == "RangeIndex" else index

@@ -1,0 +1,17 @@
+"""Promises about risks: p-values, bounds and multiple testing, as functions of arrays."""
+
+from skdefer.guarantees._curve import RiskCurve, risk_curve, risk_upper_bound, rows_needed
+from skdefer.guarantees._p_values import binomial_p_value, hoeffding_bentkus_p_value
+from skdefer.guarantees._testing import conformal_risk_control, fixed_sequence, holm
+
+__all__ = [
+    "RiskCurve",
+    "binomial_p_value",
+    "conformal_risk_control",
+    "fixed_sequence",
+    "hoeffding_bentkus_p_value",
+    "holm",
+    "risk_curve",
+    "risk_upper_bound",
+    "rows_needed",
+]

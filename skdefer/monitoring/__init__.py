@@ -1,0 +1,7 @@
+"""A system at work: has it changed, and what was decided?"""
+
+from skdefer.monitoring._log import DecisionLog, read_decisions
+from skdefer.monitoring._monitor import Alarm, DeferralMonitor
+from skdefer.monitoring._observe import observe
+
+__all__ = ["Alarm", "DecisionLog", "DeferralMonitor", "observe", "read_decisions"]
