@@ -38,7 +38,7 @@ from skdefer.deferral import JointDeferralClassifier
 from skdefer.exceptions import SkdeferWarning
 from skdefer.experts import AnswerCompletion
 from skdefer.metrics import aursac_score
-from skdefer.rejectors import TwoStageRejector
+from skdefer.rejectors import LearnedRejector, TwoStageRejector
 
 LANGUAGE_MODELS = ["chatgpt", "flan_t5_large", "flan_ul2", "text_davinci_002"]
 # (set, options, experts; None: all of the loader's, largest number of rows)
@@ -52,7 +52,7 @@ CASES = [
     ("made", {}, None, 1500),
 ]
 KEPT = {"10 %": 0.1, "30 %": 0.3, "one expert a row": None}
-WEIGHT_DECAY = 0.01
+PENALTY = 0.01
 METHODS = ["left out", "class alone", "model", "em", "all answers"]
 COMPLETIONS = {
     "class alone": AnswerCompletion("em", n_types=1),  # what completion does without a row's news
@@ -61,25 +61,22 @@ COMPLETIONS = {
 }
 
 
-def joint(loss, seed):
-    return JointDeferralClassifier(
-        loss=loss, solver="lbfgs", weight_decay=WEIGHT_DECAY, tol=1e-3, random_state=seed
-    )
+def joint(loss):
+    return JointDeferralClassifier(loss=loss, solver="lbfgs", tol=1e-3)
 
 
-def post_hoc(rejector, seed):
-    return DeferralClassifier(
-        LogisticRegression(max_iter=2000), rejector=rejector, cv=3, random_state=seed
-    )
+def post_hoc(rejector):
+    return DeferralClassifier(LogisticRegression(max_iter=2000), rejector=rejector, cv=3)
 
 
 LEARNERS = {
-    "default": lambda seed: post_hoc(None, seed),
-    "two-stage": lambda seed: post_hoc(TwoStageRejector(), seed),
-    "ova": lambda seed: joint("ova", seed),
-    "asymmetric_softmax": lambda seed: joint("asymmetric_softmax", seed),
-    "realizable": lambda seed: joint("realizable", seed),
+    "default": post_hoc(LearnedRejector()),
+    "two-stage": post_hoc(TwoStageRejector()),
+    "ova": joint("ova"),
+    "asymmetric_softmax": joint("asymmetric_softmax"),
+    "realizable": joint("realizable"),
 }
+JOINT = ["ova", "asymmetric_softmax"]
 #: What stands in for a learner that can't leave answers out.
 INSTEAD = {"realizable": "asymmetric_softmax"}
 
@@ -146,7 +143,6 @@ def one_seed(case, data, y, answers, groups, kept, seed, learners):
     for train, test in folds.split(data, y, groups):
         X, X_test = encode(case[0], data, train, test)
         left = hide(answers.iloc[train], kept, rng)
-        left = left.loc[:, left.notna().any()]
         for m, method in enumerate(METHODS):
             started = time.perf_counter()
             given = complete(method, left, X, y[train], seed)
@@ -158,7 +154,7 @@ def one_seed(case, data, y, answers, groups, kept, seed, learners):
                 if method == "left out" and learner in INSTEAD:
                     continue
                 started = time.perf_counter()
-                clf = LEARNERS[learner](seed)
+                clf = clone(learners[learner]).set_params(random_state=seed)
                 clf.fit(X, y[train], expert_predictions=np.asarray(given), groups=groups[train])
                 seconds[k, m] += completing, time.perf_counter() - started
                 if key not in model:
@@ -289,9 +285,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="sets whose name holds this")
-    parser.add_argument("--learners", nargs="*", default=list(LEARNERS))
+    parser.add_argument("--penalty", type=float, default=PENALTY, help="of the joint losses alone")
     parser.add_argument("--dry", action="store_true", help="write no results")
     arguments = parser.parse_args()
+    learners = LEARNERS
+    name = "completion"
+    if arguments.penalty != PENALTY:
+        learners = {k: v for k, v in LEARNERS.items() if k in JOINT}
+        name += f"_penalty_{arguments.penalty:g}"
+    for learner in learners.values():
+        if "weight_decay" in learner.get_params():
+            learner.set_params(weight_decay=arguments.penalty)
     started = time.perf_counter()
     results = []
     for case in CASES:
@@ -299,7 +303,7 @@ def main():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SkdeferWarning)
                 warnings.filterwarnings("ignore", "The least populated class")
-                results += study(case, range(arguments.seeds), arguments.learners)
+                results += study(case, range(arguments.seeds), learners)
             print(case[0], f"{time.perf_counter() - started:.0f} s", flush=True)
     mark_differences(results)
     for rows in (by_set(results), summary(results)):
@@ -310,7 +314,7 @@ def main():
     if not arguments.dry:
         for r in results:
             del r["seconds"]
-        write("completion", weight_decay=WEIGHT_DECAY, seconds=seconds, results=results)
+        write(name, weight_decay=arguments.penalty, seconds=seconds, results=results)
 
 
 if __name__ == "__main__":

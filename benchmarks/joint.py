@@ -276,7 +276,7 @@ def study_real():
             row[title] = "" if cell is None else f"{cell['accuracy']:.3f}"
         there = [(c, r["methods"]["post hoc: default"]) for c, r in zip(cells, results) if c]
         gains = np.array([c["over_default"] for c, _ in there])
-        row["sets"] = len(there)
+        row["± over seeds"] = f"{np.mean([c['spread'] for c, _ in there]):.4f}"
         row["mean over default"] = f"{gains.mean():+.4f}"
         row["below / above by 2 s.e."] = (
             f"{sum(c['over_default'] < -2 * c['error'] for c, _ in there if c['error'])} / "

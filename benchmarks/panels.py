@@ -1,8 +1,8 @@
 """Does it pay to ask several experts about a row, on real data with real experts?
 
 The default rejector on the sets and classifiers of ``real_data.py`` that have several experts,
-grouped five-fold cross-validation, two seeds; sets of more than 5,000 rows are thinned. Asking costs
-nothing, so that panels are as large as they get. Then accuracy, and how many experts a row asks on
+grouped five-fold cross-validation, two seeds; sets of more than 5,000 rows are thinned. Asking
+costs nothing, so panels are as large as they get. Then accuracy, and how many experts a row asks on
 average, by ``k`` and vote.
 
     SKDEFER_DATA=<folder of the data sets> python benchmarks/panels.py

@@ -4,11 +4,13 @@ A model answers what it answers well and hands the other rows to whoever is wort
 price there: a clinician, a review desk, a second model, an LLM.
 """
 
+from skdefer.costs import CostModel
 from skdefer.deferral import (
     DeferralClassifier,
     ExpertAgnosticDeferralClassifier,
     JointDeferralClassifier,
     PopulationDeferralClassifier,
+    RiskControlledDeferralClassifier,
     TunedDeferralClassifierCV,
 )
 from skdefer.experts import ColumnExpert, Expert, ExpertProfile, IndexExpert
@@ -17,6 +19,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ColumnExpert",
+    "CostModel",
     "DeferralClassifier",
     "Expert",
     "ExpertAgnosticDeferralClassifier",
@@ -24,5 +27,6 @@ __all__ = [
     "IndexExpert",
     "JointDeferralClassifier",
     "PopulationDeferralClassifier",
+    "RiskControlledDeferralClassifier",
     "TunedDeferralClassifierCV",
 ]

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from skdefer.costs import error_unit, least_cost_answer, resolve_cost
+from skdefer.costs import error_unit, least_cost_answer, reads_rows, resolve_cost
 from skdefer.exceptions import UncalibratedScoreWarning
 from skdefer.experts._asking import answers_at_hand, ask_panel, check_where, collect, open_store
 from skdefer.experts._base import AbsentExpert, Expert
@@ -335,7 +335,7 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
         other.experts = experts
         if cost is not None:
             other.cost = cost
-        if not callable(other.cost):
+        if not reads_rows(other.cost):
             resolve_cost(other.cost, names, [e.cost for e in panel.values()], None, 0)
         named = given_names(experts)
         found, who = find_profiles(panel, profiles, self._met(), self.classes_, named)

@@ -17,6 +17,8 @@ __all__ = [
     "FairnessWarning",
     "ModelDisagreementWarning",
     "OutOfLabelsWarning",
+    "RiskNotControlledError",
+    "RiskNotControlledWarning",
     "SilentExpertWarning",
     "SkdeferWarning",
     "StaleThresholdWarning",
@@ -125,3 +127,11 @@ class UncheckedRowsWarning(SkdeferWarning):
 
 class FairnessWarning(SkdeferWarning):
     """A fairness constraint can't be met as asked, or leaves some groups out."""
+
+
+class RiskNotControlledError(ValueError):
+    """No threshold is proven to keep the risks within their targets."""
+
+
+class RiskNotControlledWarning(SkdeferWarning):
+    """Nothing is promised of a risk, and everything takes the safest route."""

@@ -11,6 +11,7 @@ import skdefer
 from skdefer import DeferralClassifier
 from skdefer.base import DeferralMixin
 from skdefer.deferral._delegating import DelegatingMixin
+from skdefer.rejectors import ProfileRejector
 
 ROOT = Path(skdefer.__file__).parent
 
@@ -72,6 +73,6 @@ def serving(fitted):
 def make(cls, **params):
     """Make an estimator that is quick to fit."""
     if is_wrapper(cls):
-        return cls(DeferralClassifier(**params) if params else None)
+        return cls(DeferralClassifier(rejector=ProfileRejector(), **params) if params else None)
     quick = {name: value for name, value in QUICK.items() if name in cls().get_params()}
     return cls(**{**quick, **params})

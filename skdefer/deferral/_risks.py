@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,14 +95,13 @@ class CalibrationRows:
             cost=price + np.where(asked, w.cost, 0.0).sum(axis=1),
         )
 
-    def largest_cost(self, served: Served) -> float:
-        """Bound the cost of a row, given what becomes of the rows if most are handed over."""
-        cost = self.weighed.cost
-        several = np.any(served.asked) and self.policy.panel(
-            np.ones_like(cost), cost=cost, X=self.weighed.X
-        ).sum(axis=1).max() > 1
-        paid = cost.sum(axis=1) if several else cost.max(axis=1)
-        return float(self.weighed.worst + paid.max())
+    def largest_cost(self) -> float:
+        """Bound what a row can cost: the worst answer, and whoever may be asked about it."""
+        w = self.weighed
+        panel = self.policy.panel(np.ones_like(w.cost), cost=w.cost, X=w.X)
+        several = panel.sum(axis=1).max() > 1
+        paid = w.cost.sum(axis=1) if several else w.cost.max(axis=1)
+        return float(w.worst + paid.max())
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,6 @@ class Risk:
     bound: float  # the largest loss that is possible
     binary: bool
     loss: Callable[[Served], np.ndarray]  # (n,), NaN where a row does not count
-    fixed: bool = True  # the same rows count at every threshold
 
     def losses(self, served: list[Served]) -> tuple[np.ndarray, np.ndarray]:
         """Losses (n, m) of the rows under m thresholds, and which of them count."""
@@ -122,10 +121,8 @@ class Risk:
         return np.where(counted, loss, 0.0), counted
 
 
-def make_risks(
-    names: Any, targets: Any, rows: CalibrationRows, *, loss_bound: float, pos_label: Any
-) -> list[Risk]:
-    """Read which risks are limited, and check the limits.
+def check_limits(names: Any, targets: Any, *, method: str) -> list[tuple[Any, Any]]:
+    """Read which risks are limited, before anything is fitted.
 
     Parameters
     ----------
@@ -133,16 +130,12 @@ def make_risks(
         Of ``RISKS``, or a function ``(y, labels, asked)`` that gives losses (n_rows,).
     targets : float or sequence of float
         One for each.
-    rows : CalibrationRows
-        The rows that will be served.
-    loss_bound : float
-        The largest loss of functions.
-    pos_label : label or None
-        Whose false negatives count.
+    method : {"ltt", "crc"}
+        How they are proven.
 
     Returns
     -------
-    risks : list of Risk
+    limits : list of (name, target)
     """
     listed = [names] if isinstance(names, str) or callable(names) else list(names)
     limits = [targets] if np.ndim(targets) == 0 else list(targets)
@@ -152,53 +145,92 @@ def make_risks(
             "risk, one risk at least. Pass risk=['system_error', 'deferral_rate'], target=[.05, "
             ".2], say."
         )
-    risks = [_make(n, t, rows, loss_bound, pos_label) for n, t in zip(listed, limits, strict=True)]
-    called = [risk.name for risk in risks]
-    if len(set(called)) < len(called):
-        raise ValueError(f"risk names {called}; expected each once. Keep the smaller target.")
-    return risks
+    for name in listed:
+        if not callable(name) and name not in RISKS:
+            raise ValueError(
+                f"risk is {name!r}; expected one of {RISKS}, or a function (y, labels, asked) that "
+                "gives a loss per row."
+            )
+        if method == "crc" and (callable(name) or name == "kept_error"):
+            raise ValueError(
+                f"risk is {name!r} with method='crc', which needs the same rows to count at every "
+                "threshold; expected another risk. Pass method='ltt'."
+            )
+    titles = [_title(name) for name in listed]
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"risk names {titles}; expected each once. Keep the smaller target.")
+    for title, target in zip(titles, limits, strict=True):
+        check_target(title, target, np.inf if title not in RISKS or title == "expected_cost" else 1)
+    return list(zip(listed, limits, strict=True))
 
 
-def _make(name: Any, target: Any, rows: CalibrationRows, loss_bound: float, pos_label: Any) -> Risk:
-    y = rows.y
-    if callable(name):
-        title = getattr(name, "__name__", "loss")
-
-        def own(s: Served) -> np.ndarray:
-            return _checked_losses(name(y, s.labels, s.asked), len(y), loss_bound, title)
-
-        return _limited(Risk(title, target, loss_bound, False, own, fixed=False))
-    if name == "system_error":
-        return _limited(Risk(name, target, 1.0, True, lambda s: s.wrong.astype(float)))
-    if name == "deferral_rate":
-        return _limited(Risk(name, target, 1.0, True, lambda s: s.asked.astype(float)))
-    if name == "kept_error":
-        kept = lambda s: np.where(s.kept, s.wrong, np.nan)  # noqa: E731
-        return _limited(Risk(name, target, 1.0, True, kept, fixed=False))
-    if name == "false_negative_rate":
-        positive = rows.truth == _positive(pos_label, rows.classes)
-        return _limited(
-            Risk(name, target, 1.0, True, lambda s: np.where(positive, s.wrong, np.nan))
-        )
-    if name == "expected_cost":
-        bound = rows.largest_cost(rows.at(-np.inf))
-        return _limited(Risk(name, target, bound, False, lambda s: s.cost))
-    raise ValueError(
-        f"risk is {name!r}; expected one of {RISKS}, or a function (y, labels, asked) that gives "
-        "a loss per row."
-    )
-
-
-def _limited(risk: Risk) -> Risk:
-    target = risk.target
+def check_target(title: str, target: Any, bound: float) -> None:
+    """Refuse a limit that can't be proven, or can't be broken."""
     number = isinstance(target, (int, float, np.number)) and not isinstance(target, bool)
-    if not number or not 0 < target < risk.bound:
+    if not number or not 0 < target < bound:
         raise ValueError(
-            f"target of {risk.name} is {target!r}; expected a number above 0 and below "
-            f"{risk.bound:g}, the largest loss. No number of rows proves a risk of 0, and the "
-            "largest loss is never exceeded."
+            f"target of {title} is {target!r}; expected a number above 0 and below {bound:g}, the "
+            "largest loss. No number of rows proves a risk of 0, and the largest loss is never "
+            "exceeded."
         )
-    return risk
+
+
+def make_risk(
+    name: Any, target: float, rows: CalibrationRows, *, loss_bound: float, pos_label: Any
+) -> Risk:
+    """Define a risk on the rows that are served.
+
+    Parameters
+    ----------
+    name, target
+        From :func:`check_limits`.
+    rows : CalibrationRows
+    loss_bound : float
+        The largest loss of functions.
+    pos_label : label or None
+        Whose false negatives count.
+
+    Returns
+    -------
+    risk : Risk
+    """
+    title, bound, binary = _title(name), 1.0, True
+    loss: Callable[[Served], np.ndarray]
+    if callable(name):
+        bound, binary = loss_bound, False
+        loss = partial(_own_loss, name, rows.y, loss_bound)
+    elif name == "expected_cost":
+        bound, binary, loss = rows.largest_cost(), False, _cost
+    elif name == "false_negative_rate":
+        loss = partial(_wrong_where, rows.truth == _positive(pos_label, rows.classes))
+    else:
+        loss = {"system_error": _wrong, "kept_error": _wrong_if_kept, "deferral_rate": _asked}[name]
+    check_target(title, target, bound)
+    return Risk(title, float(target), bound, binary, loss)
+
+
+def _title(name: Any) -> str:
+    return name if isinstance(name, str) else getattr(name, "__name__", type(name).__name__)
+
+
+def _cost(served: Served) -> np.ndarray:
+    return served.cost
+
+
+def _wrong(served: Served) -> np.ndarray:
+    return served.wrong.astype(float)
+
+
+def _wrong_if_kept(served: Served) -> np.ndarray:
+    return np.where(served.kept, served.wrong, np.nan)
+
+
+def _wrong_where(rows: np.ndarray, served: Served) -> np.ndarray:
+    return np.where(rows, served.wrong, np.nan)
+
+
+def _asked(served: Served) -> np.ndarray:
+    return served.asked.astype(float)
 
 
 def _positive(pos_label: Any, classes: np.ndarray) -> int:
@@ -213,13 +245,14 @@ def _positive(pos_label: Any, classes: np.ndarray) -> int:
     return code
 
 
-def _checked_losses(loss: Any, n_rows: int, bound: float, title: str) -> np.ndarray:
-    loss = np.asarray(loss, dtype=float)
-    if loss.shape != (n_rows,) or not (np.isnan(loss) | ((loss >= 0) & (loss <= bound))).all():
+def _own_loss(function: Any, y: np.ndarray, bound: float, served: Served) -> np.ndarray:
+    loss = np.asarray(function(y, served.labels, served.asked), dtype=float)
+    if loss.shape != y.shape or not (np.isnan(loss) | ((loss >= 0) & (loss <= bound))).all():
         raise ValueError(
-            f"{title} gave losses of shape {loss.shape} in [{np.nanmin(loss, initial=np.inf):g}, "
-            f"{np.nanmax(loss, initial=-np.inf):g}]; expected ({n_rows},) in [0, {bound:g}], NaN "
-            "where a row does not count. Pass loss_bound=, the largest loss that is possible."
+            f"{_title(function)} gave losses of shape {loss.shape} in "
+            f"[{np.nanmin(loss, initial=np.inf):g}, {np.nanmax(loss, initial=-np.inf):g}]; "
+            f"expected {y.shape} in [0, {bound:g}], NaN where a row does not count. Pass "
+            "loss_bound=, the largest loss that is possible."
         )
     return loss
 
@@ -229,6 +262,6 @@ def at_threshold(threshold: float, policy: BasePolicy, worst: float) -> Threshol
     return ThresholdPolicy(max(float(threshold), -_FAR * max(1.0, worst)), policy=policy)
 
 
-def safest_threshold(risks: list[Risk]) -> float:
+def safest_threshold(risks: Any) -> float:
     """Let the model answer nothing; or nobody be asked, where only asking is limited."""
-    return np.inf if {risk.name for risk in risks} <= _OF_ASKING else -np.inf
+    return np.inf if set(risks) <= _OF_ASKING else -np.inf

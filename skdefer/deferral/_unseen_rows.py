@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, indexable
 
 from skdefer.utils._rows import row_keys
 
@@ -35,7 +35,7 @@ def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
     chosen : ndarray of bool of shape (n_rows,)
         The same ones in any order of the rows.
     """
-    keys = row_keys(X if groups is None else np.asarray(groups).reshape(-1, 1), salt=salt)
+    keys = _keys(X if groups is None else np.asarray(groups).reshape(-1, 1), salt)
     unit = np.unique(keys, return_inverse=True)[1]
     return unit < max(1, round(fraction * (unit.max() + 1)))
 
@@ -60,7 +60,7 @@ class TaughtRows:
     """
 
     def __init__(self, X: Any, index: Any):
-        keys, copies = np.unique(row_keys(X), return_counts=True)
+        keys, copies = np.unique(_keys(X), return_counts=True)
         self._keys = keys
         self._share_of_copies = float(copies[copies > 1].sum() / copies.sum())
         self._index = index
@@ -85,11 +85,17 @@ class TaughtRows:
             rows = np.flatnonzero(index.isin(self._index))
             if len(rows):
                 return rows, "the index"
-        rows = np.flatnonzero(np.isin(row_keys(X), self._keys))
-        expected = self._share_of_copies * len(row_keys(X))
+        keys = _keys(X)
+        rows = np.flatnonzero(np.isin(keys, self._keys))
+        expected = self._share_of_copies * len(keys)
         if len(rows) > expected + 3 * np.sqrt(expected):
             return rows, "the content"
         return rows[:0], "the content"
+
+
+def _keys(X: Any, salt: str = "") -> np.ndarray:
+    (X,) = indexable(X)  # array-likes become arrays
+    return row_keys(X.to_numpy() if hasattr(X, "columns") else X, salt=salt)  # names don't count
 
 
 def index_of(X: Any) -> Any:

@@ -1,6 +1,8 @@
 """Figures of deferral systems; each gives back its data, as ``frame()``."""
 
+from skdefer.displays._cost_curve import CostCurveDisplay
 from skdefer.displays._deferral_curve import DeferralCurveDisplay
 from skdefer.displays._expert_profile import ExpertProfileDisplay
+from skdefer.displays._risk_control import RiskControlDisplay
 
-__all__ = ["DeferralCurveDisplay", "ExpertProfileDisplay"]
+__all__ = ["CostCurveDisplay", "DeferralCurveDisplay", "ExpertProfileDisplay", "RiskControlDisplay"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skdefer.exceptions import ExpertPredictionsMissingError
+from skdefer.metrics._inputs import numbered as numbered  # for displays
 from skdefer.metrics._reading import read_answers
 from skdefer.utils._optional import import_optional
 from skdefer.utils._validation import is_missing
@@ -64,22 +65,6 @@ def thinned(n_points: int) -> np.ndarray:
         At most 2,000, evenly spread, the first and the last among them.
     """
     return np.unique(np.linspace(0, n_points - 1, min(n_points, _MOST_POINTS)).round().astype(int))
-
-
-def numbered(n_experts: int) -> list[str]:
-    """Name experts who have no name.
-
-    Parameters
-    ----------
-    n_experts : int
-        How many there are.
-
-    Returns
-    -------
-    names : list of str
-        ``expert_1``, ...
-    """
-    return [f"expert_{j + 1}" for j in range(n_experts)]
 
 
 def answers_of(estimator: Any, X: Any, expert_predictions: Any) -> np.ndarray:

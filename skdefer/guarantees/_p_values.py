@@ -118,4 +118,4 @@ def _check(
         )
     if not ((n_rows >= 0) & (n_rows == np.floor(n_rows))).all():
         raise ValueError(f"n_rows is {n_rows}; expected whole numbers >= 0, the rows counted.")
-    return np.minimum(risk, 1.0), n_rows, target
+    return np.minimum(risk, 1.0), n_rows.astype(np.int_), target

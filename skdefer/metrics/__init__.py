@@ -7,6 +7,8 @@ when lower; a ``*_curve`` gives arrays, and a ``*_scorer`` is a ``scoring`` of s
 """
 
 from skdefer.metrics._calibration import expert_calibration_loss
+from skdefer.metrics._cost_curve import cost_curve
+from skdefer.metrics._cost_report import cost_report
 from skdefer.metrics._costs import system_cost
 from skdefer.metrics._curves import (
     aurdac_score,
@@ -39,6 +41,8 @@ __all__ = [
     "aurdac_scorer",
     "aursac_score",
     "aursac_scorer",
+    "cost_curve",
+    "cost_report",
     "coverage_score",
     "deferral_accuracy_score",
     "deferral_curve",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skdefer.costs import as_prices
-from skdefer.metrics._inputs import Rows, check_rows, check_weight, mean
+from skdefer.metrics._inputs import Rows, check_rows, check_weight, mean, numbered
 from skdefer.metrics._panels import with_panels
+from skdefer.metrics._resources import read_amounts
 from skdefer.utils._validation import encode_answers
 
 
@@ -41,8 +43,8 @@ def system_cost(
     route : array-like of int of shape (n_rows,), or of bool of shape (n_rows, n_experts)
         Who is to answer: 0 the model, j in 1..n_experts expert j. Where several are asked about
         a row, a panel: True for each of them.
-    cost : float or array-like of shape (n_experts,) or (n_rows, n_experts), default=0.0
-        The price of asking.
+    cost : float, array-like of shape (n_experts,) or (n_rows, n_experts), or CostModel, default=0.0
+        The price of asking; a CostModel by name reads the columns of a DataFrame of answers.
     error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
         The price of any wrong answer or, as a matrix, of each answer:
         ``[true, answered]``, in the order of ``labels``; a DataFrame is labelled by class.
@@ -82,7 +84,7 @@ def system_cost(
     """
     rows = check_rows(y_true, y_pred, expert_predictions)
     weight = check_weight(sample_weight, rows.n_rows)
-    price = check_cost(cost, rows.n_rows, rows.n_experts)
+    price = check_cost(cost, rows.n_rows, rows.n_experts, rows.names)
     rows, route, price = with_panels(rows, route, price, y_system)
     n = np.arange(rows.n_rows)
     expert = np.maximum(route, 1) - 1
@@ -90,20 +92,28 @@ def system_cost(
     return mean(error_costs(rows, error_cost, labels)[n, route] + paid, weight)
 
 
-def check_cost(cost: Any, n_rows: int, n_experts: int) -> np.ndarray:
+def check_cost(
+    cost: Any, n_rows: int, n_experts: int, names: Sequence[str] | None = None
+) -> np.ndarray:
     """Bring the price of each expert on each row into shape (n, J).
 
     Parameters
     ----------
-    cost : number or array-like of shape (J,) or (n, J)
-        Not negative; one number for all, one per expert, or one per row and expert.
+    cost : number, array-like of shape (J,) or (n, J), or CostModel
+        Not negative; one number for all, one per expert, or one per row and expert. NaN, that is
+        unknown, in a CostModel alone.
     n_rows, n_experts : int
         n and J.
+    names : sequence of str, optional
+        The experts, for a CostModel that names them.
 
     Returns
     -------
     cost : ndarray of shape (n, J), read-only
     """
+    amounts = read_amounts(cost, names or numbered(n_experts), None, n_rows)
+    if amounts is not None:
+        return amounts.total
     price = as_prices(cost, "cost", "a number, one per expert, or one per row and expert")
     if price.shape not in ((), (n_experts,), (n_rows, n_experts)):
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skdefer.metrics._reading import read_answers, read_prices, read_system
+from skdefer.metrics._reading import read_answers, read_report_cost, read_system
 from skdefer.metrics._report import deferral_report
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def estimator_report(
     expert_predictions : array-like or DataFrame, (n_rows,) or (n_rows, n_experts), default=None
         The experts' answers on these rows. None: every expert is asked for every row, which
         may cost money.
-    cost : None, float, array-like, mapping or callable, default=None
+    cost : None, float, array-like, mapping, callable or CostModel, default=None
         The price of asking, also by name or as a function of X; None: each expert's own. The
-        estimator's parameter ``cost`` is not read.
+        estimator's parameter ``cost`` is not read. A :class:`~skdefer.CostModel` adds columns.
     error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
         The price of a wrong answer.
     **options : object
@@ -80,7 +80,7 @@ def estimator_report(
         answers,
         estimator.deferral_score(X),
         route,
-        cost=read_prices(estimator, X, cost),
+        cost=read_report_cost(estimator, X, cost),
         error_cost=error_cost,
         labels=estimator.classes_,
         y_system=y_system,

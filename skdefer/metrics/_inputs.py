@@ -323,3 +323,19 @@ def mean(values: Any, weight: np.ndarray | None, where: Any = None) -> float:
     if total == 0:
         return float("nan")
     return float(values.sum() / total if weight is None else values @ weight / total)
+
+
+def numbered(n_experts: int) -> list[str]:
+    """Name experts who have no name.
+
+    Parameters
+    ----------
+    n_experts : int
+        How many there are.
+
+    Returns
+    -------
+    names : list of str
+        ``expert_1``, ...
+    """
+    return [f"expert_{j + 1}" for j in range(n_experts)]

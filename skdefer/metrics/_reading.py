@@ -9,6 +9,7 @@ import numpy as np
 from skdefer.costs import resolve_cost
 from skdefer.exceptions import ExpertPredictionsMissingError
 from skdefer.metrics._panels import sum_of_prices
+from skdefer.metrics._resources import read_amounts
 from skdefer.utils._rows import count_rows, drop_columns
 from skdefer.utils._validation import check_answers, is_missing
 
@@ -145,7 +146,7 @@ def read_prices(estimator: Any, X: Any, cost: Any) -> np.ndarray:
         would compare candidates by different prices.
     X : the rows
         Passed to a callable.
-    cost : None, float, array-like, mapping or callable
+    cost : None, float, array-like, mapping, callable or CostModel
         None: each expert's own price.
 
     Returns
@@ -153,7 +154,19 @@ def read_prices(estimator: Any, X: Any, cost: Any) -> np.ndarray:
     cost : ndarray of shape (n_experts,) or (n_rows, n_experts)
         As :func:`skdefer.metrics.system_cost` takes it.
     """
-    hidden = [e.column for e in estimator.experts_ if getattr(e, "column", None) is not None]
-    X = drop_columns(X, [*hidden, *getattr(estimator, "_former_columns", ())])
+    X = without_columns(estimator, X)
     own = [float(expert.cost) for expert in estimator.experts_]
     return resolve_cost(cost, list(estimator.routes_)[1:], own, X, count_rows(X))
+
+
+def read_report_cost(estimator: Any, X: Any, cost: Any) -> Any:
+    """Bring prices to what a report takes; a CostModel keeps its parts apart."""
+    names = list(estimator.routes_)[1:]
+    amounts = read_amounts(cost, names, without_columns(estimator, X), count_rows(X))
+    return read_prices(estimator, X, cost) if amounts is None else amounts
+
+
+def without_columns(estimator: Any, X: Any) -> Any:
+    """Take ``X`` without the columns that only experts may see."""
+    hidden = [e.column for e in estimator.experts_ if getattr(e, "column", None) is not None]
+    return drop_columns(X, [*hidden, *getattr(estimator, "_former_columns", ())])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from skdefer.metrics._inputs import (
 )
 from skdefer.metrics._label_metrics import LabelMetric, check_metrics
 from skdefer.metrics._panels import with_panels
+from skdefer.metrics._resources import COLUMNS, by_route, measure_mix, read_amounts
 from skdefer.metrics._strategies import Case, make_mixes
 from skdefer.utils._validation import is_missing
 
@@ -80,8 +82,8 @@ def deferral_report(
     route : array-like of int of shape (n_rows,), or of bool of shape (n_rows, n_experts)
         Who is to answer: 0 the model, j in 1..n_experts expert j. Where several are asked about
         a row, a panel: True for each of them.
-    cost : float or array-like of shape (n_experts,) or (n_rows, n_experts), default=0.0
-        The price of asking.
+    cost : float, array-like of shape (n_experts,) or (n_rows, n_experts), or CostModel, default=0.0
+        The price of asking. A :class:`~skdefer.CostModel` adds its columns to the report.
     error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
         The price of a wrong answer, as in :func:`system_cost`.
     labels : array-like of shape (n_classes,), optional
@@ -116,7 +118,11 @@ def deferral_report(
     report : DataFrame
         A row per strategy. Columns: ``accuracy``; the metrics asked for; ``deferral_rate``;
         ``kept_accuracy``, the model's on the rows kept; ``deferred_accuracy``, the experts'
-        on the rows deferred that have an answer; ``cost`` per row. Then ``X_low`` and
+        on the rows deferred that have an answer; ``cost`` per row. With a CostModel also
+        ``money``, ``seconds`` and ``minutes`` per row, of the experts who answer and of the model
+        where it says so, and ``seconds_p50`` and ``seconds_p95``, the median and the 95th
+        percentile over the rows; of several experts on a row the sum. How long the model takes
+        alone is NaN unless said. Then ``X_low`` and
         ``X_high``, the ends of a percentile bootstrap interval, for the accuracy, each
         metric and the cost. Resampling keeps every row's strategy, so the intervals are
         about the rules as they are, cuts included. NaN where a column has no meaning.
@@ -152,8 +158,17 @@ def deferral_report(
     rows = check_rows(y_true, y_pred, expert_predictions)
     score = check_score(deferral_score, rows.n_rows, rows.n_experts)
     names = _names(rows, expert_names)
-    price = check_cost(cost, rows.n_rows, rows.n_experts)
+    amounts = read_amounts(cost, names, None, rows.n_rows)
+    price = check_cost(cost if amounts is None else amounts, rows.n_rows, rows.n_experts)
+    alone, said = rows, route
     rows, route, price = with_panels(rows, route, price, y_system)
+    tables = {}
+    if amounts is not None:
+        parts = {
+            resource: with_panels(alone, said, asked, y_system)[2]
+            for resource, asked in amounts.parts.items()
+        }
+        tables = by_route(replace(amounts, parts=parts), rows.answered)
     weight = check_weight(sample_weight, rows.n_rows)
     weight = np.ones(rows.n_rows) if weight is None else weight
     units = None if groups is None else _check_groups(groups, rows.n_rows)
@@ -164,15 +179,21 @@ def deferral_report(
     counted = weight > 0
     rows, spent, score, route = rows.keep(counted), spent[counted], score[counted], route[counted]
     weight, units = weight[counted], None if units is None else units[counted]
+    tables = {resource: table[counted] for resource, table in tables.items()}
 
     case = Case(rows, spent, weight)
-    extra = [] if metrics is None else check_metrics(metrics, case.labels, reserved=_COLUMNS)
+    reserved = [*_COLUMNS, *COLUMNS]
+    extra = [] if metrics is None else check_metrics(metrics, case.labels, reserved=reserved)
     _refuse_unweighted(extra, sample_weight)
     mixes = make_mixes(case, names, score, route, _check_rates(rates))
 
     measured = [case.measure(mix, extra) for mix in mixes.values()]
     index = pd.Index(list(mixes))
     columns = ["accuracy", *(metric.name for metric in extra), *_COLUMNS[1:]]
+    if tables:
+        columns += COLUMNS
+        for found, mix in zip(measured, mixes.values(), strict=True):
+            found |= measure_mix(tables, mix, weight)
     report = pd.DataFrame(measured, index=index, columns=columns)
     if n_bootstrap:
         seed = check_random_state(random_state)

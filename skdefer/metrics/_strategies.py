@@ -133,7 +133,8 @@ def make_mixes(
         mixes[f"system at {100 * rate:g} %"] = np.hstack([1 - share, share * tied]) @ every[: 1 + J]
     # Whoever is right, the model first.
     right = case.rows.right[:, : 1 + J]
-    price = np.where(right, case.spent[:, : 1 + J], np.inf)
+    spent = case.spent[:, : 1 + J]
+    price = np.where(right & ~np.isnan(spent), spent, np.inf)  # NaN: nobody knows what it costs
     cheapest = 1 + price[:, 1:].argmin(axis=1)
     helps = ~right[:, 0] & right.any(axis=1)
     mixes["oracle"] = every[np.where(helps, cheapest, 0)]

@@ -1,4 +1,4 @@
-"""A system at work: has it changed, and what was decided?"""
+"""A system at work: whether it has changed, and what was decided."""
 
 from skdefer.monitoring._log import DecisionLog, read_decisions
 from skdefer.monitoring._monitor import Alarm, DeferralMonitor

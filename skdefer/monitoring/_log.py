@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -18,9 +18,6 @@ import skdefer
 from skdefer.exceptions import DecisionLogWarning
 from skdefer.utils._rows import array_of_rows, check_rows, row_keys
 from skdefer.utils._validation import is_missing
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _CHUNK = 1 << 20  # bytes per write, at least a line
 
@@ -33,8 +30,8 @@ class DecisionLog:
     answered, and the versions of what decided. They hold nothing of the row itself, unless asked.
 
     A log that can't be written stops no decision: there is a ``DecisionLogWarning``, and the labels
-    come back. Several processes may append to one file of a local disk: each call writes whole lines
-    in one go (``O_APPEND``).
+    come back. Several processes may append to one file of a local disk: each call writes whole
+    lines in one go (``O_APPEND``).
 
     Parameters
     ----------
@@ -61,7 +58,7 @@ class DecisionLog:
     ...     labels = log.predict(clf, X[:3], row_id=["case 1", "case 2", "case 3"])
     ...     log.read()[["row", "route", "answer", "version"]]
           row  route  answer  version
-    0  case 1  model       1  2026-07
+    0  case 1   desk       1  2026-07
     1  case 2  model       1  2026-07
     2  case 3  model       0  2026-07
     """
@@ -177,7 +174,7 @@ class DecisionLog:
 
 
 def read_decisions(path):
-    """Read a decision log, whatever state a process that died has left it in.
+    r"""Read a decision log, whatever state a process that died has left it in.
 
     Parameters
     ----------
@@ -201,7 +198,7 @@ def read_decisions(path):
     >>> from skdefer.monitoring import read_decisions
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder) / "decisions.jsonl"
-    ...     _ = path.write_text('{"row": "a", "route": "model"}\\n{"row": "b", "rou')
+    ...     _ = path.write_text('{"row": "a", "route": "model"}\n{"row": "b", "rou')
     ...     read_decisions(path)
       row  route
     0   a  model

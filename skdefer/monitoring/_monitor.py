@@ -6,20 +6,22 @@ import numbers
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.exceptions import UncheckedRowsWarning
-from skdefer.guarantees._sequences import ChangeState, change_e_process, confidence_sequence
+from skdefer.guarantees import (
+    ChangeState,
+    change_e_process,
+    confidence_sequence,
+)
+from skdefer.monitoring._reference import find_reference
 from skdefer.monitoring._streams import QUANTILES, Stream, check_batch, draw, quantities
 from skdefer.utils._rows import count_rows, row_keys
-from skdefer.utils._validation import is_missing
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Alarm:
     reference : float
         The rate that was promised.
     estimate : float
-        The rate since then, which the choice of the start makes look larger than it is.
+        The rate since then. Few rows and the choice of the start make the change look larger than
+        it is; ``DeferralMonitor.report()`` goes on with it.
     counted : {"decided", "checked"}
         What positions count: rows that came with scores, or rows that came with the truth.
 
@@ -138,7 +141,7 @@ class DeferralMonitor(BaseEstimator):
     ...     today = route[100 * day : 100 * day + 100]
     ...     for alarm in monitor.update(score=np.where(today, 0.1, -0.1)[:, None], panel=today):
     ...         print(alarm)
-    deferral_rate rose from 0.2 to 0.5 since row 500 (noticed at row 558 of those decided)
+    deferral_rate rose from 0.2 to 0.508 since row 500 (noticed at row 564 of those decided)
     """
 
     _parameter_constraints: dict = {
@@ -206,7 +209,9 @@ class DeferralMonitor(BaseEstimator):
                 edges = np.quantile(batch.score, QUANTILES, method="inverted_cdf")
             streams = draw(batch, self.names_, edges, audit_rate=1.0)
         self.score_edges_ = edges
-        self.reference_ = self._find_reference(streams)
+        self.reference_, self._shares = find_reference(
+            self.reference or {}, streams, self.names_, self.delta, self.tolerance
+        )
         seed = self.random_state
         self.seed_ = check_random_state(None).randint(2**31) if seed is None else int(seed)
         self.alarms_: list[Alarm] = []
@@ -218,43 +223,6 @@ class DeferralMonitor(BaseEstimator):
         for name in self.reference_:
             self._watches[name].rising = self._watches[name].falling = ChangeState.start()
         return self
-
-    def _find_reference(self, streams: Mapping[str, Stream]) -> dict[str, tuple]:
-        given = dict(self.reference or {})
-        watched = quantities(self.names_)
-        for name, rate in given.items():
-            can_be_given = name in watched and not name.startswith("score_")
-            if not can_be_given or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
-                raise ValueError(
-                    f"reference has {name!r}: {rate!r}; expected rates in [0, 1] of "
-                    f"{[q for q in watched if not q.startswith('score_')]}. Scores are measured in "
-                    "fit."
-                )
-        measured = {q: s for q, s in streams.items() if q not in given and len(s.values)}
-        if not given and not measured:
-            raise ValueError(
-                "There is no reference: expected rates in reference=, or held-out rows. Pass "
-                "fit(**observe(estimator, X, y, expert_predictions=...)) rows that the estimator "
-                "was not fitted on."
-            )
-        self._share = self.delta / (len(given) + len(measured))
-        found = {}
-        for name in watched:
-            if name in given:
-                rate = low = high = float(given[name])
-            elif name in measured:
-                values = measured[name].values
-                rate = float(values.mean())
-                low, high = _interval(values, self._share / 2, name.startswith("score_"))
-            else:
-                continue
-            found[name] = (
-                rate,
-                float(max(low - self.tolerance, 0.0)),
-                float(min(high + self.tolerance, 1.0)),
-            )
-        self._measured = set(measured)
-        return found
 
     def audit(self, X, panel, *, row_id=None):
         """Draw the kept rows to check: the same ones in every batch and process.
@@ -376,7 +344,7 @@ class DeferralMonitor(BaseEstimator):
         if name not in self.reference_ or not len(stream.values):
             return []
         rate, low, high = self.reference_[name]
-        limit = -np.log(self._share / (4 if name in self._measured else 2))
+        limit = -np.log(self._shares[name])
         raised = []
         for attribute, direction, bound in (("rising", "rose", high), ("falling", "fell", low)):
             options = {"greater": direction == "rose", "upper": stream.upper}
@@ -397,6 +365,11 @@ class DeferralMonitor(BaseEstimator):
                 )
         return raised
 
+    def _since(self, watch: _Watch, alarm: Alarm) -> tuple[int, float]:
+        state = watch.rising if alarm.direction == "rose" else watch.falling
+        assert state is not None  # only what has a reference raises alarms
+        return state.onset()
+
     def report(self):
         """Lay out every quantity: what was promised, what is seen, and what has moved.
 
@@ -406,7 +379,8 @@ class DeferralMonitor(BaseEstimator):
             A row per quantity: ``reference`` with ``lowest`` and ``highest``, the rates that count
             as unmoved; ``n`` values seen; ``estimate``, their mean; ``lower`` and ``upper``,
             bounds of it that hold at all times, at confidence 1 - ``delta`` each, if it has not
-            moved; ``alarm``, the alarms in words.
+            moved; ``alarm``, the alarms in words; ``since`` and ``now``, where there is one: the
+            start of the change and the rate from there on, as the rows since the alarm have it.
         """
         import pandas as pd
 
@@ -417,6 +391,8 @@ class DeferralMonitor(BaseEstimator):
             # A weighted share may pass 1.
             total = min(watch.total, watch.n * watch.upper)
             lower, upper = confidence_sequence(total, watch.n, self.delta, upper=watch.upper)
+            alarms = [a for a in self.alarms_ if a.quantity == name]
+            since, now = self._since(watch, alarms[-1]) if alarms else (np.nan, np.nan)
             rows[name] = {
                 "reference": reference,
                 "lowest": low,
@@ -425,17 +401,8 @@ class DeferralMonitor(BaseEstimator):
                 "estimate": watch.total / watch.n if watch.n else np.nan,
                 "lower": float(lower),
                 "upper": float(min(upper, 1.0)),
-                "alarm": "; ".join(str(a) for a in self.alarms_ if a.quantity == name),
+                "alarm": "; ".join(map(str, alarms)),
+                "since": since,
+                "now": now,
             }
         return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _interval(values: np.ndarray, delta: float, is_quantile: bool) -> tuple[float, float]:
-    """Bound a rate by held-out rows: Clopper-Pearson, or a band around the whole distribution."""
-    n, hits = len(values), values.sum()
-    if is_quantile:  # its place was chosen by the same rows (Massart, 1990)
-        width = np.sqrt(np.log(2.0 / delta) / (2 * n))
-        return hits / n - width, hits / n + width
-    low = betaincinv(hits, n - hits + 1, delta / 2) if hits else 0.0
-    high = betaincinv(hits + 1, n - hits, 1 - delta / 2) if hits < n else 1.0
-    return low, high

@@ -116,7 +116,7 @@ class TransformerBackbone(nn.Module):
         if not callable(tokenizer):
             tokenizer = _load(transformers.AutoTokenizer, "tokenizer", tokenizer)
         config: Any = getattr(model, "config", None)
-        if not hasattr(config, "hidden_size") or getattr(config, "is_encoder_decoder", False):
+        if not hasattr(config, "hidden_size") or getattr(model, "decoder", None) is not None:
             raise ValueError(
                 f"model is a {type(model).__name__}; expected an encoder of transformers, which "
                 "gives features of tokens (last_hidden_state). Pass what AutoModel makes of an "

@@ -83,11 +83,11 @@ class FairPolicy(BasePolicy):
     >>> y = rng.integers(2, size=400)
     >>> policy = FairPolicy(tolerance=0.05, groups="site").fit(score, y, 1 - y, y[:, None], X=X)
     >>> policy.groups_, policy.thresholds_.round(2)
-    (array(['north', 'south'], dtype=object), array([ 0.12, -0.16]))
+    (array(['north', 'south'], dtype=object), array([ 0.18, -0.15]))
     >>> policy.report_[["deferral_rate", "deferral_rate_before"]].astype(float).round(2)
            deferral_rate  deferral_rate_before
-    north           0.58                  0.74
-    south           0.53                  0.24
+    north           0.47                  0.70
+    south           0.43                  0.28
     """
 
     _parameter_constraints: dict = {
@@ -157,8 +157,8 @@ class FairPolicy(BasePolicy):
         if reachable > self.tolerance + 1e-9:
             warnings.warn(
                 f"No thresholds bring the {self.constraint} of the groups within "
-                f"{self.tolerance} of each other; the closest leave {reachable:.3g}, and are taken. "
-                "Pass a tolerance of that much, or give the worst group better experts.",
+                f"{self.tolerance} of each other; the closest leave {reachable:.3g}, and are taken."
+                " Pass a tolerance of that much, or give the worst group better experts.",
                 FairnessWarning,
                 stacklevel=4,
             )
@@ -202,8 +202,8 @@ class FairPolicy(BasePolicy):
         elif hasattr(X, "columns"):
             if self.groups not in list(X.columns):
                 raise ValueError(
-                    f"groups is {self.groups!r}, but X has the columns {list(X.columns)[:10]}. Pass "
-                    "one of them, or a callable of X."
+                    f"groups is {self.groups!r}, but X has the columns {list(X.columns)[:10]}. "
+                    "Pass one of them, or a callable of X."
                 )
             labels = X[self.groups]
         else:

@@ -96,7 +96,7 @@ class Flow:
                 self.length[a, :-1] = FAR
                 continue
             here = self.value[rows]
-            own = here[:, a - 1]
+            own = self.value[rows, a - 1]
             if self.per_row > 1:
                 here[self.served[:, rows].T] = AWAY  # whoever has the row already
             to = (own[:, None] - here).min(axis=0)
@@ -113,19 +113,10 @@ class Flow:
         length[0, -1] = 0
         return np.where(length < FAR, length + self.price - self.price[:, None], FAR)
 
-    def _shortest(self) -> tuple[np.ndarray, np.ndarray]:
-        """Distances from the nodes that have too many, and where each came from."""
+    def distances(self, start: np.ndarray, *, back: bool = False) -> np.ndarray:
+        """Distances (2 + n_experts,) from the nearest of the nodes marked; ``back``: to it."""
         length = self._lengths()
-        far = np.where(self.excess > 0, 0, FAR)
-        before = np.full(len(far), -1)
-        while True:
-            ways = far[:, None] + length
-            came = ways.argmin(axis=0)
-            new = ways[came, np.arange(len(far))]
-            better = new < far
-            if not better.any():
-                return far, before
-            far[better], before[better] = new[better], came[better]
+        return _shortest(length.T if back else length, start)[0]
 
     def _candidates(self, a: int, b: int) -> np.ndarray:
         """Rows that may move from a to b at the length of that edge."""
@@ -154,7 +145,7 @@ class Flow:
             sinks = np.flatnonzero(self.excess < 0)
             if not len(sinks) or not (self.excess > 0).any():
                 return self.excess
-            far, before = self._shortest()
+            far, before = _shortest(self._lengths(), self.excess > 0)
             end = sinks[far[sinks].argmin()]
             if far[end] >= FAR:
                 return self.excess
@@ -210,3 +201,17 @@ class Flow:
         if self.per_row > 1:
             touched |= {0, *(1 + np.flatnonzero(served.any(axis=0)))}
         self._look_at(touched)
+
+
+def _shortest(length: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances from the nodes marked, and the node before each on the way, -1 for none."""
+    far = np.where(start, 0, FAR)
+    before, nodes = np.full(len(far), -1), np.arange(len(far))
+    while True:
+        ways = far[:, None] + length
+        came = ways.argmin(axis=0)
+        new = ways[came, nodes]
+        better = new < far
+        if not better.any():
+            return far, before
+        far[better], before[better] = new[better], came[better]

@@ -133,6 +133,16 @@ def test_warm_starts_go_on():
     assert clf.fit(TEXTS, Y).loss_curve_[0] < first
 
 
+def test_what_is_frozen_stays():
+    backbone = make_backbone()
+    backbone.model.embeddings.requires_grad_(False)
+    clf = typical(max_iter=2, backbone=backbone).fit(TEXTS, Y)
+    before, after = backbone.state_dict(), clf.module_.backbone.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert not any("embeddings" in name for name in moved)
+
+
 def test_a_column_that_only_an_expert_sees():
     X = pd.DataFrame({"text": TEXTS, "reader": knows_good(TEXTS)})
     clf = typical(max_iter=3).set_params(experts=ColumnExpert("reader")).fit(X, Y)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skdefer.metrics
+from skdefer import CostModel
 
 from .cases import make_case
 
@@ -28,9 +29,12 @@ RANKING = [name for name in METRICS if "deferral_score" in PARAMETERS[name]]
 SETTINGS = {
     "deferral_report": {"n_bootstrap": 0, "cost": 0.1, "rates": (0.1, 0.3)},
     "system_cost": {"cost": 0.1},
+    "cost_curve": {"cost": 0.1},
+    "cost_report": {"cost": CostModel(money=0.1, seconds=60.0, second_rate=0.01)},
 }
 # Weights and repeated rows give the same, but for these; each must really differ.
 NOT_AS_REPEATED = {
+    "cost_curve": "it has a point per row",
     "deferral_curve": "it has a point per row",
     "risk_coverage_curve": "it has a point per row",
     "aurdac_score": "a trapezoid over points of a line that bends between them",
@@ -105,8 +109,9 @@ def test_names_and_order_of_the_experts_do_not_matter(name, seed):
     for key in ("expert_predictions", "deferral_score", "expected_accuracy"):
         other[key] = case[key][:, order]
     other["route"] = np.concatenate([[0], 1 + np.argsort(order)])[case["route"]]
-    if name == "deferral_report":
-        strategies = [*range(1), *(1 + np.argsort(order)), *range(4, 8)]
+    if name in ("deferral_report", "cost_report"):
+        n_more = 4 if name == "deferral_report" else 1
+        strategies = [*range(1), *(1 + np.argsort(order)), *range(4, 4 + n_more)]
         first, second = call(name, case), call(name, other)
         np.testing.assert_allclose(first.to_numpy(), second.to_numpy()[strategies], atol=1e-9)
     else:
@@ -184,7 +189,7 @@ def test_one_row(name):
         case = make_case(seed, n_rows=1)
         found = flat(call(name, case))
         doubled = flat(call(name, rows_of(case, [0, 0])))
-        if name in ("deferral_curve", "risk_coverage_curve"):  # which have a point per row
+        if name in ("cost_curve", "deferral_curve", "risk_coverage_curve"):  # which have a point per row
             found, doubled = found[[0, -1]], doubled[[0, -1]]
         np.testing.assert_allclose(found, doubled)
 

@@ -60,7 +60,7 @@ def every_cut(case, constraint):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("n_experts", [1, 2])
 def test_it_is_the_best_there_is(constraint, seed, n_experts):
-    case = make_case(50, seed=seed, n_experts=n_experts)
+    case = make_case(36, seed=seed, n_experts=n_experts)
     if seed % 2:  # ties
         case["score"] = case["score"].round(1) + 0.03
     policy = FairPolicy(constraint, tolerance=0.1, groups="group", min_group_size=5).fit(**case)

@@ -1,0 +1,483 @@
+"""A threshold with a promise: a risk that is not exceeded, proven on rows of its own."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skdefer.costs import same_prices
+from skdefer.deferral._controlling import Control, find_threshold
+from skdefer.deferral._delegating import DelegatingMixin, is_frozen, thaw
+from skdefer.deferral._out_of_fold import check_groups
+from skdefer.deferral._record import check_classes
+from skdefer.deferral._risks import (
+    CalibrationRows,
+    at_threshold,
+    check_limits,
+    make_risk,
+    safest_threshold,
+)
+from skdefer.deferral._unseen_rows import (
+    TaughtRows,
+    draw_rows,
+    index_of,
+    leave_each_class,
+    salt_of,
+)
+from skdefer.exceptions import RiskNotControlledError, RiskNotControlledWarning
+from skdefer.metrics._reading import read_answers
+from skdefer.utils._rows import check_rows, check_same_order, take_rows
+from skdefer.utils._signature import keywords_only
+from skdefer.utils._validation import check_answers, check_target, check_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
+    """A deferral estimator whose risk is promised not to exceed a target.
+
+    A threshold is taken off the scores of any deferral estimator, such that the risks named are
+    within their targets. That is proven on calibration rows: a share of the rows of ``fit`` that
+    the estimator is not fitted on, or rows of their own, by :meth:`calibrate`. Of the thresholds
+    that are proven, the one nearest to the estimator's own rule serves.
+
+    Parameters
+    ----------
+    estimator : deferral estimator, default=None
+        Whose threshold is chosen; ``DeferralClassifier()`` if None. A fitted one in
+        ``FrozenEstimator`` is used as it is: all rows of ``fit`` then calibrate, and must not be
+        among those that it was fitted on, which nobody can check.
+    risk : str, callable or sequence of them, default="system_error"
+        What is limited. Several hold together, with one promise.
+
+        - "system_error": the share of rows whose final answer is wrong.
+        - "kept_error": the share of wrong answers among the rows that the model keeps.
+        - "false_negative_rate": the share of wrong answers among the rows of ``pos_label``.
+        - "deferral_rate": the share of rows about which somebody is asked.
+        - "expected_cost": what a row costs on average, wrong answers and asking together, by the
+          estimator's ``error_cost`` and ``cost``. Prices by a function of X must not exceed those
+          of the calibration rows.
+        - A function ``(y, labels, asked)``: of the truth, the system's answers and whether
+          somebody is asked, all of shape (n_rows,), gives a loss in [0, ``loss_bound``] for
+          each row; NaN where a row does not count.
+    target : float or sequence of float, default=0.1
+        The most that each risk may be.
+    delta : float, default=0.1
+        The chance, over calibration rows, that the promise fails; not for ``method="crc"``.
+    method : {"ltt", "crc"}, default="ltt"
+        "ltt", learn then test: with probability 1 - ``delta`` the risk of the system that you get
+        is within its target. "crc", conformal risk control: the risk is within its target on
+        average over calibrations. A single system, yours, may then be above it, and is in about
+        40 % of cases; so take "crc" where many are calibrated and only their average counts. Not
+        for "kept_error" and functions, whose rows that count change with the threshold.
+    correction : {"fixed_sequence", "holm"}, default="fixed_sequence"
+        How "ltt" tests many thresholds at once. "fixed_sequence": from the one that is clearest
+        on the pilot rows towards the preferred one, until a test fails. "holm": all, at a lower
+        level each.
+    prefer : {"cost", "deferral_rate"}, default="cost"
+        Which of the proven thresholds serves. "cost": the nearest to 0, the estimator's own rule
+        of least expected cost; 0 itself where the targets allow it. "deferral_rate": the highest,
+        that hands over least; for those who know a target but no price.
+    by : str or callable, default=None
+        A column of X, or a function of X that gives a label per row: the site, the sex, the
+        device. Every risk is then kept within its target in each of these groups of calibration
+        rows, by one threshold for all. Of groups that are not among them nothing is promised.
+    pos_label : label, default=None
+        For "false_negative_rate"; of two classes the second one.
+    loss_bound : float, default=1.0
+        The largest loss of a risk that is a function. The promise depends on it.
+    thresholds : int or array-like, default=100
+        The candidates: how many, taken from the scores of the pilot rows, or numbers that were
+        fixed beforehand. Handing over all and none are always among them, and 0.
+    validation_fraction : float or None, default=0.2
+        Share of the rows of ``fit`` (of ``groups``) that calibrates. They are chosen by their
+        content, so that copies of a row are never on both sides. None: all rows teach, and nothing
+        is promised until :meth:`calibrate` is called.
+    pilot_fraction : float, default=0.2
+        Share of the calibration rows that only says which thresholds are tested, and in what
+        order; the others test.
+    on_failure : {"warn", "raise"}, default="warn"
+        Where nothing is proven: a ``RiskNotControlledWarning`` and the safest route, or a
+        ``RiskNotControlledError``. Both say what could be promised, and with how many rows. The
+        safest route hands over everything that the policy lets through, so that the model
+        answers no row on a promise that was not kept; where only "deferral_rate" or
+        "expected_cost" are limited, nothing.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the choice of calibration and of pilot rows.
+
+    Attributes
+    ----------
+    estimator_ : deferral estimator
+        Fitted, with the threshold in its policy. All methods are its own.
+    threshold_ : float
+        Taken off every score: a row is handed over where more is left than the policy asks for.
+    certified_ : bool
+        Whether the promise holds: it was proven, for these experts and prices.
+    promise_ : str
+        What is promised, or why nothing is, in a sentence.
+    risk_table_ : DataFrame
+        A row per threshold, risk and group: ``threshold``, ``risk``, ``group``, ``value`` (on the
+        rows that test), ``n_counted``, ``target``, ``upper`` (the least target that this threshold
+        alone would be found to keep), ``p_value``, ``valid`` (all risks and groups are proven
+        there) and ``chosen``.
+    n_calibration_ : int
+        Rows that tested, or their groups.
+    classes_, experts_, profiles_, policy_, routes_, n_experts_
+        Of ``estimator_``.
+
+    See Also
+    --------
+    skdefer.guarantees : The tests and bounds, as functions of arrays.
+    skdefer.displays.RiskControlDisplay : Risk and bound against the threshold.
+
+    Notes
+    -----
+    The promise is about rows drawn like the calibration rows, of which each counts once, whatever
+    its weight: another population, other experts or other prices need another calibration. After
+    ``with_experts`` with anybody new, everything takes the safest route until :meth:`calibrate`
+    is called; after a change of prices a ``StaleThresholdWarning`` says so. Where nobody can be
+    asked, a row that is handed over counts as right.
+
+    References
+    ----------
+    Angelopoulos, Bates, Candes, Jordan & Lei (2021). Learn then test. arXiv 2110.01052.
+    Angelopoulos, Bates, Fisch, Lei & Schuster (2024). Conformal risk control. ICLR, arXiv
+    2208.02814.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdefer import DeferralClassifier, RiskControlledDeferralClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(2000, 2))
+    >>> y = (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # not linear
+    >>> desk = lambda X: (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # but known to the desk
+    >>> clf = RiskControlledDeferralClassifier(
+    ...     DeferralClassifier(experts=[("desk", desk)]), target=0.05, prefer="deferral_rate"
+    ... ).fit(X[:1000], y[:1000])
+    >>> clf.promise_
+    'With probability 0.9, system_error <= 0.05 on rows drawn like the 160 that tested it.'
+    >>> bool(np.mean(clf.predict(X[1000:]) != y[1000:]) <= 0.05)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods("fit"), None],
+        "risk": "no_validation",  # a sentence with the known names says more
+        "target": "no_validation",
+        "delta": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "method": [StrOptions({"ltt", "crc"})],
+        "correction": [StrOptions({"fixed_sequence", "holm"})],
+        "prefer": [StrOptions({"cost", "deferral_rate"})],
+        "by": [str, callable, None],
+        "pos_label": "no_validation",
+        "loss_bound": [Interval(numbers.Real, 0, None, closed="neither")],
+        "thresholds": [Interval(numbers.Integral, 1, None, closed="left"), "array-like"],
+        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither"), None],
+        "pilot_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "on_failure": [StrOptions({"warn", "raise"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        risk="system_error",
+        target=0.1,
+        delta=0.1,
+        method="ltt",
+        correction="fixed_sequence",
+        prefer="cost",
+        by=None,
+        pos_label=None,
+        loss_bound=1.0,
+        thresholds=100,
+        validation_fraction=0.2,
+        pilot_fraction=0.2,
+        on_failure="warn",
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.risk = risk
+        self.target = target
+        self.delta = delta
+        self.method = method
+        self.correction = correction
+        self.prefer = prefer
+        self.by = by
+        self.pos_label = pos_label
+        self.loss_bound = loss_bound
+        self.thresholds = thresholds
+        self.validation_fraction = validation_fraction
+        self.pilot_fraction = pilot_fraction
+        self.on_failure = on_failure
+        self.random_state = random_state
+
+    @keywords_only
+    def fit(self, X, y, *, expert_predictions=None, sample_weight=None, groups=None):
+        """Fit the estimator on most rows, and prove the promise on the others.
+
+        Parameters
+        ----------
+        X : the rows
+            Whatever the estimator takes.
+        y : array-like of shape (n_rows,)
+            The truth.
+        expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), default=None
+            Answers on record. Without any, experts are asked: by the estimator as its own ``fit``
+            does, and every one about every calibration row, which may cost money.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows that teach. Of the calibration rows each counts once, or not at
+            all where its weight is 0.
+        groups : array-like of shape (n_rows,), default=None
+            Rows of a group (the images of a patient) are on the same side, and count as one when
+            the promise is tested, which would fail otherwise.
+
+        Returns
+        -------
+        self : RiskControlledDeferralClassifier
+
+        Raises
+        ------
+        ValueError
+            For risks and targets that don't fit, and where no row is left to calibrate.
+        RiskNotControlledError
+            If nothing is proven and ``on_failure="raise"``; the estimator stays fitted, so that
+            :meth:`calibrate` may be called with more rows.
+        """
+        self._validate_params()
+        self._check_inner()
+        check_limits(self.risk, self.target, method=self.method)
+        n_rows = check_rows(X)
+        y = check_target(y, n_rows)
+        if groups is not None:
+            check_groups(groups, n_rows)
+        answers = _checked_answers(expert_predictions, X, n_rows)
+        weight = None if sample_weight is None else check_weights(sample_weight, n_rows)
+        counted = np.arange(n_rows) if weight is None else np.flatnonzero(weight)
+        if not len(counted):
+            raise ValueError("Every sample_weight is zero; expected one weight above 0 at least.")
+        self._salt = salt_of(self.random_state)
+        if is_frozen(self.estimator):
+            self._taught, held = None, counted
+            inner = thaw(self.estimator)
+        else:
+            check_classes(y[counted])
+            held = self._held_out(X, y, groups, counted)
+            taught = np.setdiff1d(np.arange(n_rows), held)
+            inner = clone(self._inner())
+            inner.fit(
+                take_rows(X, taught),
+                y[taught],
+                expert_predictions=take_rows(answers, taught),
+                sample_weight=None if weight is None else weight[taught],
+                groups=take_rows(groups, taught),
+            )
+            index = index_of(X)
+            self._taught = TaughtRows(
+                take_rows(X, taught), None if index is None else index[taught]
+            )
+        self.estimator_ = inner.estimator_ if isinstance(inner, DelegatingMixin) else inner
+        self._policy = self.estimator_.policy_
+        if self._policy.batch_dependent:
+            raise ValueError(
+                f"The estimator's policy {type(self._policy).__name__} decides by the other rows "
+                "of a batch, so nothing can be promised of a row; expected one that decides row by "
+                "row, such as CostPolicy. Limit risk='deferral_rate' instead of a batch."
+            )
+        if len(held):
+            self._calibrate(
+                take_rows(X, held), y[held], take_rows(answers, held), take_rows(groups, held)
+            )
+        else:
+            self._take_safest("Nothing is promised: call calibrate with rows of their own.")
+        return self
+
+    @keywords_only
+    def calibrate(self, X, y, *, expert_predictions=None, groups=None):
+        """Choose the threshold on calibration rows of their own; nothing is fitted.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``; none of those that the estimator was fitted on.
+        y : array-like of shape (n_rows,)
+            The truth.
+        expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), default=None
+            Answers on record; None: every expert is asked about every row, which may cost money.
+        groups : array-like of shape (n_rows,), default=None
+            Rows of a group count as one.
+
+        Returns
+        -------
+        self : RiskControlledDeferralClassifier
+
+        Raises
+        ------
+        ValueError
+            For rows that the estimator was fitted on: rows with the same labels in the index, or
+            with the same content, unless equal rows are as common among those of ``fit``.
+        RiskNotControlledError
+            If nothing is proven and ``on_failure="raise"``.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        n_rows = check_rows(X)
+        y = check_target(y, n_rows)
+        if groups is not None:
+            check_groups(groups, n_rows)
+        answers = _checked_answers(expert_predictions, X, n_rows)
+        if self._taught is not None:
+            rows, how = self._taught.find(X)
+            if len(rows):
+                raise ValueError(
+                    f"{len(rows)} of {n_rows} calibration rows are known by {how} from the rows "
+                    f"that the estimator was fitted on, such as rows {rows[:5].tolist()}; expected "
+                    "rows that taught nothing, or the promise is false. Leave them out, or fit on "
+                    "others; if the labels of the index mean nothing, call reset_index."
+                )
+        self.estimator_ = copy.copy(self.estimator_)  # copies that serve others keep theirs
+        self._calibrate(X, y, answers, groups)
+        return self
+
+    @property
+    def certified_(self):
+        """Whether the promise holds: it was proven, for these experts and prices."""
+        check_is_fitted(self)
+        served = self.estimator_
+        return self._proven and same_prices(served._learned_at, served._prices())
+
+    def with_experts(self, experts, *, profiles=None, cost=None):
+        """Serve other experts, see :meth:`skdefer.base.DeferralMixin.with_experts`.
+
+        Parameters
+        ----------
+        experts, profiles, cost
+            As there.
+
+        Returns
+        -------
+        estimator : RiskControlledDeferralClassifier
+            A fitted copy. Unless these are the experts that the promise was made with, what is
+            known of them included, it warns, and takes the safest route until :meth:`calibrate` is
+            called with their answers.
+        """
+        other = super().with_experts(experts, profiles=profiles, cost=cost)
+        if other.estimator_._learned_at == ():
+            other._take_safest(
+                f"Nothing is promised of {other.routes_[1:]}, with whom the threshold was not "
+                "tested. Call calibrate with rows that they have answered."
+            )
+            warnings.warn(other.promise_, RiskNotControlledWarning, stacklevel=2)
+        return other
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _held_out(self, X: Any, y: np.ndarray, groups: Any, counted: np.ndarray) -> np.ndarray:
+        """Choose the rows that calibrate."""
+        if self.validation_fraction is None:
+            return counted[:0]
+        rows, which = take_rows(X, counted), take_rows(groups, counted)
+        drawn = draw_rows(rows, which, self.validation_fraction, self._salt)
+        held = counted[leave_each_class(drawn, y[counted])]
+        if not len(held):
+            raise ValueError(
+                f"{len(counted)} rows of weight > 0 are too few to hold one out to calibrate. Pass "
+                "more rows, or validation_fraction=None and call calibrate with rows of their own."
+            )
+        return held
+
+    def _calibrate(self, X: Any, y: np.ndarray, answers: Any, groups: Any) -> None:
+        """Choose a threshold on rows that taught nothing."""
+        self.__dict__.pop("threshold_", None)
+        self._proven = False
+        inner = self.estimator_
+        if inner._rejects_only:
+            if answers is not None:
+                raise ValueError(
+                    "expert_predictions came, but the estimator was fitted with nobody to ask. "
+                    "Leave them out, or call with_experts first."
+                )
+        else:
+            answers = read_answers(inner, X, answers, what="A promise about the whole system")
+        rows = CalibrationRows(inner, self._policy, X, y, answers)
+        risks = [
+            make_risk(*limit, rows, loss_bound=self.loss_bound, pos_label=self.pos_label)
+            for limit in check_limits(self.risk, self.target, method=self.method)
+        ]
+        control = Control(
+            risks=risks,
+            delta=self.delta,
+            method=self.method,
+            correction=self.correction,
+            prefer=self.prefer,
+        )
+        pilot = draw_rows(X, groups, self.pilot_fraction, f"{self._salt}|pilot")
+        found = find_threshold(
+            rows,
+            control,
+            pilot=pilot,
+            thresholds=self.thresholds,
+            clusters=None if groups is None else np.asarray(groups),
+            strata=_labels_by(self.by, X),
+        )
+        self.risk_table_: pd.DataFrame = found.table
+        self.n_calibration_ = found.n_tested
+        if found.threshold is None:
+            self._take_safest(found.sentence)
+            if self.on_failure == "raise":
+                raise RiskNotControlledError(found.sentence)
+            warnings.warn(found.sentence, RiskNotControlledWarning, stacklevel=3)
+            return
+        self._serve(found.threshold)
+        self.promise_ = found.sentence
+        self._proven = True
+
+    def _take_safest(self, promise: str) -> None:
+        """Promise nothing, and say why."""
+        names = [self.risk] if isinstance(self.risk, str) or callable(self.risk) else self.risk
+        self._serve(safest_threshold(names))
+        self.promise_, self._proven = promise, False
+
+    def _serve(self, threshold: float) -> None:
+        self.threshold_ = float(threshold)
+        worst = self.estimator_._error_unit()
+        if self.estimator_.error_cost_ is not None:
+            worst = self.estimator_.error_cost_.max()
+        self.estimator_._set_policy(at_threshold(threshold, self._policy, worst))
+
+
+def _checked_answers(expert_predictions: Any, X: Any, n_rows: int) -> Any:
+    if expert_predictions is not None:
+        check_answers(expert_predictions, n_rows)
+        check_same_order(expert_predictions, X)
+    return expert_predictions
+
+
+def _labels_by(by: Any, X: Any) -> np.ndarray | None:
+    """Take the group of each row for which the promise is to hold apart."""
+    if by is None:
+        return None
+    if callable(by):
+        labels = np.asarray(by(X))
+    elif by in getattr(X, "columns", ()):
+        labels = np.asarray(X[by])
+    else:
+        raise ValueError(
+            f"by is {by!r}, but X is {type(X).__name__} without such a column; expected a column "
+            "of a frame, or a function of X that gives a label per row."
+        )
+    if labels.shape != (check_rows(X),):
+        raise ValueError(
+            f"by gives labels of shape {labels.shape} for {check_rows(X)} rows; expected one each."
+        )
+    return labels

@@ -1,0 +1,400 @@
+"""DeferralMonitor: false alarms, what moved, since when; rows that nobody checked."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from skdefer import DeferralClassifier
+from skdefer.exceptions import UncheckedRowsWarning
+from skdefer.experts import CallableExpert
+from skdefer.monitoring import Alarm, DeferralMonitor, observe
+from tests.conftest import make_data
+from tests.discovery import deferral_estimators, make
+
+NAMES = ["nurse", "doctor"]
+
+
+def make_rows(n, rng, *, kept_error=0.1, nurse=0.8, handed=0.3, shift=0.0, silent=0.05):
+    """Rows of a system of two experts with known rates."""
+    route = np.where(rng.random(n) < handed, 1 + (rng.random(n) < 0.5), 0)
+    y = rng.integers(2, size=n)
+    skill = np.array([nurse, 0.95])
+    answers = np.where(rng.random((n, 2)) < skill, y[:, None], 1 - y[:, None]).astype(object)
+    answers[rng.random(n) < silent] = None
+    model = np.where(rng.random(n) < 1 - kept_error, y, 1 - y)
+    y_pred = model.astype(object)
+    for j in range(2):
+        rows = (route == j + 1) & (answers[:, j] != None)  # noqa: E711
+        y_pred[rows] = answers[rows, j]
+    return {
+        "score": rng.normal(shift, 1, size=(n, 2)),
+        "panel": route,
+        "y_pred": y_pred,
+        "y": y,
+        "expert_predictions": answers,
+    }
+
+
+def started(seed=0, n=2000, **params):
+    rows = make_rows(n, np.random.default_rng(seed))
+    return DeferralMonitor(**{"random_state": 0, **params}).fit(**rows, names=NAMES)
+
+
+def rows_of(batch, rows):
+    return {k: v[rows] for k, v in batch.items()}
+
+
+def state_of(monitor):
+    """Everything it knows, as plain numbers."""
+    watches = {
+        name: (
+            w.n,
+            w.total,
+            *(
+                None if s is None else [np.asarray(v).tolist() for v in vars(s).values()]
+                for s in (w.rising, w.falling)
+            ),
+        )
+        for name, w in monitor._watches.items()
+    }
+    return watches, monitor.alarms_, monitor.n_decided_, monitor.n_checked_, monitor.n_unchecked_
+
+
+def test_reference_is_what_was_measured():
+    rows = make_rows(2000, np.random.default_rng(0))
+    monitor = started()
+    rate, low, high = monitor.reference_["deferral_rate"]
+    assert rate == pytest.approx((rows["panel"] > 0).mean())
+    assert low < rate < high
+    nurse = rows_of(rows, rows["panel"] == 1)
+    said = nurse["expert_predictions"][:, 0]
+    known = np.array([a is not None for a in said])
+    assert monitor.reference_["accuracy_nurse"][0] == pytest.approx(
+        (said[known] == nurse["y"][known]).mean()
+    )
+    kept = rows["panel"] == 0
+    assert monitor.reference_["kept_error"][0] == pytest.approx(
+        (rows["y_pred"] != rows["y"])[kept].mean()
+    )
+    assert monitor.reference_["score_q50"][0] == pytest.approx(0.5, abs=0.001)
+    assert len(monitor.reference_) == 4 + 2 + 5
+
+
+def test_no_drift_no_alarm():
+    rng, monitor = np.random.default_rng(1), started()
+    for _ in range(20):
+        assert monitor.update(**make_rows(200, rng)) == []
+    report = monitor.report()
+    assert (report["alarm"] == "").all()
+    assert report.loc["system_error", "n"] == 4000
+    inside = (report["lower"] <= report["reference"]) & (report["reference"] <= report["upper"])
+    assert inside.all()
+
+
+@pytest.mark.parametrize(
+    ("drift", "moved", "direction"),
+    [
+        ({"kept_error": 0.3}, "kept_error", "rose"),
+        ({"nurse": 0.4}, "accuracy_nurse", "fell"),
+        ({"handed": 0.6}, "deferral_rate", "rose"),
+        ({"shift": 1.5}, "score_q50", "fell"),
+        ({"silent": 0.4}, "unanswered_rate", "rose"),
+    ],
+)
+def test_an_alarm_says_what_moved_since_when_and_by_how_much(drift, moved, direction):
+    rng, monitor = np.random.default_rng(1), started()
+    monitor.update(**make_rows(1000, rng))
+    assert monitor.alarms_ == []
+    monitor.update(**make_rows(3000, rng, **drift))
+    alarm = next(a for a in monitor.alarms_ if a.quantity == moved)
+    assert alarm.direction == direction
+    assert 900 <= alarm.since <= 1250
+    assert alarm.since < alarm.row < 4000
+    expected = {
+        "kept_error": 0.3,
+        "accuracy_nurse": 0.4,
+        "deferral_rate": 0.6,
+        "unanswered_rate": 0.4,
+    }
+    report = monitor.report()
+    if moved in expected:
+        assert alarm.estimate == pytest.approx(expected[moved], abs=0.25)
+        assert report.loc[moved, "now"] == pytest.approx(expected[moved], abs=0.05)
+    assert 900 <= report.loc[moved, "since"] <= 1100
+    assert report["since"].isna().sum() == len(report) - len({a.quantity for a in monitor.alarms_})
+    assert str(alarm) in report.loc[moved, "alarm"]
+    consequences = {"kept_error": {"system_error"}, "accuracy_nurse": {"system_error"}}
+    related = {moved} | consequences.get(moved, set())
+    if moved == "score_q50":
+        related = {f"score_q{q}" for q in (10, 25, 50, 75, 90)}
+    if moved == "unanswered_rate":
+        related |= {"system_error"}
+    assert {a.quantity for a in monitor.alarms_} <= related
+
+
+def test_only_the_first_alarm_of_a_kind_is_kept():
+    rng, monitor = np.random.default_rng(1), started()
+    for _ in range(10):
+        monitor.update(**make_rows(500, rng, handed=0.6))
+    assert [a.quantity for a in monitor.alarms_] == ["deferral_rate"]
+
+
+@pytest.mark.parametrize("sizes", [[1] * 40 + [560], [250, 0, 350], [600]])
+def test_portions_make_no_difference(sizes):
+    rows = make_rows(600, np.random.default_rng(1), handed=0.6)
+    monitor, whole = started(audit_rate=0.3), started(audit_rate=0.3)
+    audited = whole.audit(np.arange(600)[:, None], rows["panel"])
+    whole.update(**rows, audited=audited)
+    for i, j in zip(np.cumsum([0, *sizes]), np.cumsum(sizes)):
+        monitor.update(**rows_of(rows, slice(i, j)), audited=audited[i:j])
+    assert state_of(monitor) == state_of(whole)
+    assert whole.alarms_
+
+
+def test_it_pickles_in_the_middle():
+    rows = make_rows(800, np.random.default_rng(1), handed=0.5)
+    monitor = started()
+    monitor.update(**rows_of(rows, slice(400)))
+    again = pickle.loads(pickle.dumps(monitor))
+    assert state_of(again) == state_of(monitor)
+    for m in (again, monitor):
+        m.update(**rows_of(rows, slice(400, None)))
+    assert state_of(again) == state_of(monitor)
+
+
+def test_memory_is_constant():
+    rng, monitor = np.random.default_rng(1), started()
+    monitor.update(**make_rows(10, rng))
+    before = len(pickle.dumps(monitor))
+    monitor.update(**make_rows(30_000, rng))
+    assert len(pickle.dumps(monitor)) < before + 2000  # an alarm or two, longer integers
+
+
+def test_truth_may_come_later():
+    rows = make_rows(500, np.random.default_rng(1))
+    at_once, later = started(), started()
+    at_once.update(**rows)
+    later.update(**{k: rows[k] for k in ("score", "panel", "expert_predictions")})
+    later.update(**{k: v for k, v in rows.items() if k != "score"})
+    assert state_of(later) == state_of(at_once)
+
+
+def test_audit_draws_kept_rows_by_content():
+    X = np.random.default_rng(0).normal(size=(20_000, 2))
+    route = np.arange(20_000) % 2
+    monitor = started(audit_rate=0.1)
+    audited = monitor.audit(X, route)
+    assert audited.dtype == bool
+    assert not audited[route == 1].any()
+    assert audited[route == 0].mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.09 / 10_000))
+    order = np.random.default_rng(1).permutation(20_000)[:500]
+    np.testing.assert_array_equal(
+        started(audit_rate=0.1).audit(X[order], route[order]), audited[order]
+    )
+    panel = np.column_stack([route == 1, np.zeros(20_000, dtype=bool)])
+    np.testing.assert_array_equal(monitor.audit(X, panel), audited)
+    assert (started(audit_rate=0.1, random_state=1).audit(X, route) != audited).any()
+    by_name = monitor.audit(np.zeros((20_000, 1)), route, row_id=np.arange(20_000))
+    assert 0 < by_name.sum() < 10_000
+    assert monitor.audit(np.zeros((50, 1)), np.zeros(50, dtype=int)).sum() in (0, 50)
+
+
+def test_a_share_of_checked_rows_gives_the_same_error_on_average():
+    rng = np.random.default_rng(3)
+    errors = []
+    for seed in range(30):
+        monitor = started(audit_rate=0.2, random_state=seed)
+        rows = make_rows(600, rng)
+        audited = monitor.audit(rng.normal(size=(600, 2)), rows["panel"])
+        truth = (rows["y_pred"] != rows["y"]).mean()
+        due = audited | (rows["panel"] > 0)
+        rows["y"] = np.where(due, rows["y"].astype(object), None)
+        monitor.update(**rows, audited=audited)
+        errors.append(monitor.report().loc["system_error", "estimate"] - truth)
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(30)
+    assert np.std(errors) > 0
+
+
+def test_truth_that_was_not_drawn_is_not_read():
+    rows = make_rows(1000, np.random.default_rng(1))
+    one, other = started(audit_rate=0.2), started(audit_rate=0.2)
+    audited = one.audit(np.arange(1000)[:, None], rows["panel"])
+    one.update(**rows, audited=audited)
+    kept = (rows["panel"] == 0) & ~audited
+    rows["y"] = np.where(kept, 1 - rows["y"], rows["y"])
+    other.update(**rows, audited=audited)
+    assert state_of(one) == state_of(other)
+
+
+def test_missing_truth_is_left_out_and_said():
+    rows = make_rows(100, np.random.default_rng(1))
+    handed = np.flatnonzero(rows["panel"])
+    rows["y"] = rows["y"].astype(object)
+    rows["y"][handed[:4]] = None
+    monitor = started()
+    with pytest.warns(UncheckedRowsWarning, match="4 of 100 rows whose truth was due"):
+        monitor.update(**rows)
+    assert monitor.n_unchecked_ == 4
+    assert monitor.report().loc["system_error", "n"] == 96
+
+
+def test_given_rates_go_before_measured_ones():
+    monitor = started(reference={"deferral_rate": 0.5})
+    assert monitor.reference_["deferral_rate"] == (0.5, 0.5, 0.5)
+    raised = monitor.update(**make_rows(1000, np.random.default_rng(1)))
+    assert [(a.quantity, a.direction) for a in raised] == [("deferral_rate", "fell")]
+
+
+def test_tolerance_widens_what_counts_as_unmoved():
+    narrow, wide = (started(tolerance=t).reference_ for t in (0.0, 0.03))
+    for name, (_, low, high) in narrow.items():
+        assert wide[name][1] == pytest.approx(max(low - 0.03, 0))
+        assert wide[name][2] == pytest.approx(min(high + 0.03, 1))
+
+
+def test_fit_starts_afresh():
+    monitor = started()
+    monitor.update(**make_rows(2000, np.random.default_rng(1), handed=0.6))
+    assert monitor.alarms_
+    monitor.fit(**make_rows(2000, np.random.default_rng(0)), names=NAMES)
+    assert state_of(monitor) == state_of(started())
+    assert clone(monitor).get_params() == monitor.get_params()
+
+
+def count_runs_with_alarm(n_runs, n_looks, delta, n_held_out):
+    rng, n_alarms = np.random.default_rng(5), 0
+    for _ in range(n_runs):
+        monitor = DeferralMonitor(delta=delta, audit_rate=0.2, random_state=0)
+        monitor.fit(**make_rows(n_held_out, rng), names=NAMES)
+        rows = make_rows(n_looks, rng)
+        # Alarms are judged after every row, whatever the portion.
+        monitor.update(**rows, audited=(rng.random(n_looks) < 0.2) & (rows["panel"] == 0))
+        n_alarms += bool(monitor.alarms_)
+    return n_alarms
+
+
+def test_false_alarms_are_rare():
+    assert count_runs_with_alarm(30, 1000, 0.1, 300) <= binom.ppf(0.99, 30, 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_held_out", [100, 2000])
+def test_false_alarms_over_ten_thousand_looks(n_held_out):
+    assert count_runs_with_alarm(200, 10_000, 0.1, n_held_out) <= binom.ppf(0.99, 200, 0.1)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::skdefer.exceptions.UncalibratedScoreWarning")
+@pytest.mark.parametrize("cls", deferral_estimators(), ids=lambda c: c.__name__)
+def test_it_watches_every_estimator(cls):
+    X, y = make_data(360)
+    record = np.column_stack([np.where(y == "eel", "cat", y), y])
+    clf = make(cls, random_state=0).fit(X[:200], y[:200], expert_predictions=record[:200])
+    held = observe(clf, X[200:300], y[200:300], expert_predictions=record[200:300])
+    labels = clf.predict(X[200:300], expert_predictions=record[200:300])
+    np.testing.assert_array_equal(held["y_pred"], labels)
+    monitor = DeferralMonitor(random_state=0).fit(**held)
+    assert monitor.names_ == clf.routes_[1:]
+    new = observe(clf, X[300:], y[300:], expert_predictions=record[300:])
+    monitor.update(**new)
+    assert monitor.n_decided_ == monitor.n_checked_ == 60
+    report = monitor.report()
+    assert report.loc["deferral_rate", "estimate"] == pytest.approx(
+        clf.predict_defer(X[300:]).mean()
+    )
+    assert report.loc["system_error", "estimate"] == pytest.approx(
+        1 - clf.score(X[300:], y[300:], expert_predictions=record[300:])
+    )
+
+
+def test_observe_asks_nobody():
+    X, y = make_data(200)
+
+    def refuse(rows):
+        raise AssertionError("was asked")
+
+    clf = DeferralClassifier().fit(X, y, expert_predictions=y)
+    clf = clf.with_experts([("expert", CallableExpert(refuse))], profiles=clf.profiles_)
+    batch = observe(clf, X, y, expert_predictions=pd.Series(y))
+    assert batch["names"] == ["expert"]
+    assert "y_pred" not in observe(clf, X, y)
+    np.testing.assert_array_equal(observe(clf, X, y, y_pred=y)["y_pred"], y)
+
+
+def test_other_experts_are_not_mixed_in():
+    monitor = started()
+    with pytest.raises(ValueError, match=r"The experts are \['doctor', 'nurse'\], but this"):
+        monitor.update(**make_rows(10, np.random.default_rng(0)), names=NAMES[::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"panel": np.zeros((10, 3), dtype=bool)}, r"panel has shape \(10, 3\)"),
+        ({"panel": np.zeros(10)}, "panel has shape .* float64; expected routes"),
+        ({"score": np.zeros((9, 2))}, r"score has shape \(9, 2\) or NaN"),
+        ({"score": np.full((10, 2), np.nan)}, "or NaN; expected numbers"),
+        ({"y": [0] * 9}, r"y is of shape \(9,\); expected \(10,\)"),
+        ({"y_pred": None}, "y_pred is None; expected"),
+        ({"y_pred": [None] * 10}, "y_pred is missing on rows whose truth is known"),
+        ({"score": None, "y": None, "y_pred": None}, "Neither score nor y came"),
+    ],
+)
+def test_bad_batches_are_refused_and_change_nothing(change, message):
+    monitor = started()
+    before = state_of(monitor)
+    with pytest.raises(ValueError, match=message):
+        monitor.update(**{**make_rows(10, np.random.default_rng(0)), **change})
+    assert state_of(monitor) == before
+
+
+def test_bad_audits_are_refused():
+    monitor, rows = started(audit_rate=0.5), make_rows(10, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="y came without audited"):
+        monitor.update(**rows)
+    with pytest.raises(ValueError, match=r"audited has shape \(10,\) and dtype int64"):
+        monitor.update(**rows, audited=np.zeros(10, dtype=int))
+    with pytest.raises(ValueError, match="X has 10 rows, panel 3; expected as many"):
+        monitor.audit(np.zeros((10, 1)), [0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ({"deferal_rate": 0.1}, "reference has 'deferal_rate': 0.1; expected rates"),
+        ({"deferral_rate": 20}, r"'deferral_rate': 20; expected rates in \[0, 1\]"),
+        ({"score_q50": 0.5}, "Scores are measured in fit"),
+        ({}, "There is no reference"),
+        (None, "There is no reference"),
+    ],
+)
+def test_bad_references_are_refused(reference, message):
+    with pytest.raises(ValueError, match=message):
+        DeferralMonitor(reference=reference).fit(names=NAMES)
+
+
+@pytest.mark.parametrize("params", [{"delta": 0}, {"delta": 1}, {"audit_rate": 0}])
+def test_bad_parameters_are_refused(params):
+    with pytest.raises(ValueError, match=next(iter(params))):
+        started(**params)
+
+
+def test_before_fit():
+    for call in (
+        lambda m: m.update(panel=[0]),
+        lambda m: m.audit([[0]], [0]),
+        lambda m: m.report(),
+    ):
+        with pytest.raises(NotFittedError):
+            call(DeferralMonitor())
+
+
+def test_alarms_compare_and_read_well():
+    alarm = Alarm("kept_error", "rose", 40, 20, 0.1, 0.3, "checked")
+    assert alarm == Alarm("kept_error", "rose", 40, 20, 0.1, 0.3, "checked")
+    assert "since row 20" in str(alarm)
