@@ -1,13 +1,14 @@
 """Few answers of experts: is it better to complete the missing ones than to leave them out?
 
 Answers of the training rows are hidden at random, or all but one expert's on each row. Then every
-learner is fitted four times: on what is left (missing answers left out), on answers completed
-from a model of each expert, on answers completed by EM, and on all answers, the ceiling. Test
-rows have all their answers. Grouped two-fold cross-validation, so that each row is tested once
-per seed; differences are paired by row, averaged over the seeds, and their standard errors are
-clustered by group.
+learner is fitted on what is left (missing answers left out), on answers completed by the true
+class alone (the control), from a model of each expert, or by EM, and on all answers, the ceiling.
+Test rows have all their answers. Grouped two-fold cross-validation, so that each row is tested
+once per seed; differences are paired by row and averaged over the seeds. Their standard errors
+are clustered by group, or over seeds, whichever is larger.
 
     SKDEFER_DATA=<folder of the data sets> python benchmarks/completion.py
+    SKDEFER_DATA=<folder of the data sets> python benchmarks/completion.py --penalty 0.1 --seeds 3
 """
 
 from __future__ import annotations

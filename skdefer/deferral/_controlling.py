@@ -284,7 +284,7 @@ def _failure(
     how = "on average" if control.method == "crc" else f"with probability {1 - control.delta:.6g}"
     said = [f"Nothing is promised: on {size} no threshold is proven to keep {control} {how}."]
     wanting = [
-        (piece, curve.risk[nearest], int(curve.n_counted[nearest]), bound[nearest])
+        (piece, curve, bound[nearest])
         for piece, curve, bound in zip(pieces, curves, upper, strict=True)
         if not bound[nearest] <= piece.risk.target
     ]
@@ -295,27 +295,31 @@ def _failure(
         )
         return " ".join(said)
     said.append(f"At the nearest one, {candidates[nearest]:.3g},")
-    for piece, value, n, bound in wanting[:_MOST_NAMED]:
+    for piece, curve, could in wanting[:_MOST_NAMED]:
+        value, n = curve.risk[nearest], int(curve.n_counted[nearest])
         where = "" if piece.stratum is None else f" of group {piece.stratum!r}"
         if not n:
             said.append(f"no row{where} counts for {piece.risk.name}.")
             continue
         said.append(
-            f"{piece.risk.name} is {value:.3g} on {n} that count{where}, and {bound:.3g} could be "
-            f"promised; {_rows_wanted(control, piece.risk, value)}."
+            f"{piece.risk.name} is {value:.3g} on {n} that count{where}, and {could:.3g} could be "
+            f"promised; {_rows_wanted(control, piece.risk, value, curve.variance[nearest])}."
         )
     if len(wanting) > _MOST_NAMED:
         said.append(f"So it is with {len(wanting) - _MOST_NAMED} more.")
     return " ".join(said)
 
 
-def _rows_wanted(control: Control, risk: Risk, value: float) -> str:
+def _rows_wanted(control: Control, risk: Risk, value: float, variance: float) -> str:
     if value >= risk.target:
         return "no number of them proves a lower target, so better experts or a better model would"
     if control.method == "crc":
-        n: float = np.ceil((risk.bound - risk.target) / (risk.target - value))
+        n = np.ceil((risk.bound - risk.target) / (risk.target - value))
     else:
         n = rows_needed(
-            value / risk.bound, risk.target / risk.bound, delta=control.delta, binary=risk.binary
+            value / risk.bound,
+            risk.target / risk.bound,
+            delta=control.delta,
+            variance=None if risk.binary else variance / risk.bound**2,
         )
     return f"about {n:,.0f} would do"

@@ -335,9 +335,7 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         dtype = next(self.module_.parameters()).dtype  # X may be tokens
         mean, variance = beta_moments(alpha, beta)
         tied = mean >= mean.max(axis=1, keepdims=True) - 1e-12
-        moments = (
-            torch.as_tensor(m, dtype=dtype, device=like.device) for m in (mean, variance)
-        )
+        moments = (torch.as_tensor(m, dtype=dtype, device=like.device) for m in (mean, variance))
         return (*moments, torch.as_tensor(tied, device=like.device))
 
     def _priority(self, scores, proba):

@@ -41,7 +41,8 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         hidden layers; copied, then trained. X must be an array of numbers, or what its ``encode``
         method reads, such as texts (:class:`skdefer.neural.TransformerBackbone`).
     completion : AnswerCompletion, default=None
-        Completes missing answers of the rows that are learned from; None: they are left out
+        Completes missing answers of the rows that are learned from, with this ``random_state``
+        unless it has its own; None: they are left out
         where the loss allows it exactly ("asymmetric_softmax", "ova", "lce"), else refused.
     threshold : float or "tuned", default=0.0
         Taken off the score, so that handing over pays above 0. 0.0 is the loss's own rule.
@@ -149,7 +150,7 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         **NeuralDeferralMixin._parameter_constraints,
         "loss": "no_validation",  # a sentence with the known names says more
         "alpha": [Interval(numbers.Real, 0, 1, closed="both"), None],
-        "completion": [HasMethods("complete"), None],
+        "completion": [HasMethods(["complete", "get_params"]), None],
         "solver": [StrOptions({"adam", "lbfgs"})],
     }
 
@@ -265,6 +266,8 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     def _objective(self, rows, seed):
         import torch.nn.functional as F
 
+        from skdefer.neural._start import best_constants
+
         if self._rejects_only:
             K = len(self.classes_)
 
@@ -273,25 +276,37 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
 
             return class_loss, self._tensors(rows.X, rows.y)
 
-        codes = self._completed(rows)
+        codes = self._completed(rows, seed)
         self._taught = (codes != MISSING).any(axis=0)
         right = np.where(codes == MISSING, np.nan, codes == rows.y[:, None])
         tensors = self._tensors(rows.X, rows.y, right)
         surrogate = self.surrogate_.loss
         self._try_out(surrogate, *tensors[1:])
+        head = self.module_.head
+        # Of losses that order rows the best constants may lie at infinity, where nothing is learned.
+        if self.solver == "adam" and self.surrogate_.is_calibrated and not head.weight.any():
+            (weight,) = self._tensors(rows.weight)
+            start = best_constants(surrogate, head.out_features, weight, *tensors[1:])
+            head.bias.data.copy_(start)
 
         def loss(module, X, y, expert_correct):
             return surrogate(module(X), y, expert_correct)
 
         return loss, tensors
 
-    def _completed(self, rows) -> np.ndarray:
+    def _completed(self, rows, seed: int) -> np.ndarray:
         """Answers as positions in the classes, those completed that can be."""
         if self.completion is None:
             return rows.codes
-        labels = self.classes_[rows.y]
-        answers = clone(self.completion).complete(
-            rows.answers, labels, X=rows.X, sample_weight=rows.weight, classes=self.classes_
+        completion = clone(self.completion)
+        if completion.get_params().get("random_state", seed) is None:
+            completion.set_params(random_state=seed)
+        answers = completion.complete(
+            rows.answers,
+            self.classes_[rows.y],
+            X=None if hasattr(self.backbone, "encode") else rows.X,  # tokens are no features
+            sample_weight=rows.weight,
+            classes=self.classes_,
         )
         return encode_answers(answers, self.classes_)
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
+from skdefer.guarantees._betting import Bets
 from skdefer.guarantees._p_values import binomial_p_value, hoeffding_bentkus_p_value
 
 _MOST_ROWS = 10**9
-_HALVINGS = 60
+_HALVINGS = 40
+_FEWER_HALVINGS = 20  # where each looks at all rows; to a millionth
 
 
 @dataclass
@@ -26,6 +28,8 @@ class RiskCurve:
         Mean loss over what counts; NaN where nothing does.
     n_counted : ndarray of int of shape (m,)
         Rows that count, or groups with such rows.
+    variance : ndarray of shape (m,)
+        Of their losses.
     p_value : ndarray of shape (m,)
         Of the hypothesis that the risk is above its target.
     upper : ndarray of shape (m,)
@@ -37,11 +41,12 @@ class RiskCurve:
     --------
     >>> from skdefer.guarantees import risk_curve
     >>> risk_curve([[False], [True]], target=0.3)
-    RiskCurve(risk=array([0.5]), n_counted=array([2]), p_value=array([0.91]), upper=array([0.94...
+    RiskCurve(risk=array([0.5]), n_counted=array([2]), variance=array([0.25]), p_value=array([0.91...
     """
 
     risk: np.ndarray
     n_counted: np.ndarray
+    variance: np.ndarray
     p_value: np.ndarray
     upper: np.ndarray
     target: float
@@ -66,7 +71,7 @@ def risk_curve(
     target : float
         The risk that is not to be exceeded, in (0, bound).
     delta : float, default=0.1
-        The chance of a false claim, in (0, 1); only ``upper`` depends on it.
+        The chance of a false claim, in (0, 1), at which ``upper`` is the bound.
     counted : array-like of bool of shape (n_rows,) or (n_rows, m), default=None
         Rows that count: for the error on kept rows, those kept. None: all.
     groups : array-like of shape (n_rows,), default=None
@@ -77,7 +82,7 @@ def risk_curve(
     binary : bool, default=None
         Whether a loss is 0 or ``bound`` by its definition, whatever the rows say; None: whether
         ``loss`` is of dtype bool. The exact binomial test is taken then, unless ``groups`` holds
-        several rows of some group; else the one of Hoeffding and Bentkus.
+        several rows of some group; else :func:`betting_p_value`.
 
     Returns
     -------
@@ -122,13 +127,21 @@ def risk_curve(
         total, number, single = _by_group(total, number, groups)
         binary = binary and single
     n_counted = number.sum(axis=0)
+    share = total / bound
     with np.errstate(invalid="ignore"):
-        risk = total.sum(axis=0) / n_counted
-    known = np.nan_to_num(risk) / bound
-    test = binomial_p_value if binary else hoeffding_bentkus_p_value
-    p_value = test(known, n_counted, target / bound)
-    upper = bound * _upper(known, n_counted, delta, test)
-    return RiskCurve(risk, n_counted, p_value, upper, float(target))
+        risk = share.sum(axis=0) / n_counted
+        variance = np.where(number, np.square(share - risk), 0).sum(axis=0) / n_counted
+    if binary:
+        known = np.nan_to_num(risk)
+        p_value = binomial_p_value(known, n_counted, target / bound)
+        upper = risk_upper_bound(known, n_counted, delta=delta)
+    else:
+        bets = Bets(share, number, delta)
+        p_value = bets.p_value(target / bound)
+        upper = _halve(bets.p_value, np.nan_to_num(risk), delta, _FEWER_HALVINGS)
+    return RiskCurve(
+        bound * risk, n_counted, bound**2 * variance, p_value, bound * upper, float(target)
+    )
 
 
 def risk_upper_bound(
@@ -163,12 +176,21 @@ def risk_upper_bound(
     >>> risk_upper_bound([0.1], 300, binary=False).round(3)
     array([0.136])
     """
-    risk, n_rows = np.broadcast_arrays(np.asarray(risk, float), np.asarray(n_rows, float))
-    test = binomial_p_value if binary else hoeffding_bentkus_p_value
-    return _upper(risk, n_rows, delta, test)
+    risk, n_rows = np.broadcast_arrays(np.asarray(risk, float), np.asarray(n_rows))
+    if not binary:
+
+        def test(target: np.ndarray) -> np.ndarray:
+            return hoeffding_bentkus_p_value(risk, n_rows, target)
+
+        return _halve(test, risk, delta, _HALVINGS)
+    errors = np.floor(n_rows * risk + 1e-9)
+    inside = np.maximum(n_rows - errors, 1)
+    return np.where(errors < n_rows, betaincinv(errors + 1, inside, 1 - delta), 1.0)
 
 
-def rows_needed(risk: float, target: float, *, delta: float = 0.1, binary: bool = True) -> int:
+def rows_needed(
+    risk: float, target: float, *, delta: float = 0.1, variance: float | None = None
+) -> float:
     """How many rows would prove that the target is kept, if the risk on them were ``risk``.
 
     Parameters
@@ -179,51 +201,53 @@ def rows_needed(risk: float, target: float, *, delta: float = 0.1, binary: bool 
         The risk that is not to be exceeded, in (0, 1).
     delta : float, default=0.1
         The chance of a false claim.
-    binary : bool, default=True
-        Whether losses are 0 or 1.
+    variance : float, default=None
+        Of losses between 0 and 1; then it is about ``2 ln(1 / delta) variance / (target -
+        risk)^2``, by the growth of the bets. None: losses are 0 or 1, and the number is exact.
 
     Returns
     -------
-    n_rows : int or float
+    n_rows : float
         ``inf`` if the risk is not below the target: no number of rows proves what is not so.
 
     Examples
     --------
     >>> from skdefer.guarantees import rows_needed
     >>> rows_needed(0.0, 0.05), rows_needed(0.03, 0.05), rows_needed(0.06, 0.05)
-    (45, 282, inf)
+    (45.0, 282.0, inf)
+    >>> rows_needed(0.03, 0.05, variance=0.002)
+    147.0
     """
-    test = binomial_p_value if binary else hoeffding_bentkus_p_value
+    if risk >= target:
+        return np.inf
+    if variance is not None:
+        log_odds = np.log(1 / delta)
+        surest = log_odds / np.log1p(0.75 * (target - risk) / (1 - target))
+        return float(np.ceil(max(2 * log_odds * variance / (target - risk) ** 2, surest)))
 
     def proves(n: int) -> bool:
-        return bool(test(np.ceil(n * risk - 1e-9) / n, n, target) <= delta)
+        return bool(binomial_p_value(np.ceil(n * risk - 1e-9) / n, n, target) <= delta)
 
-    if risk >= target:
-        return np.inf  # type: ignore[return-value]
     high = 1
     while not proves(high):
         high *= 2
         if high > _MOST_ROWS:
-            return np.inf  # type: ignore[return-value]
+            return np.inf
     low = high // 2  # does not prove, or is 0
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if proves(middle) else (middle, high)
-    return high
+    return float(high)
 
 
-def _upper(
-    risk: np.ndarray, n_rows: np.ndarray, delta: float, test: Callable[..., np.ndarray]
+def _halve(
+    p_value: Callable[[np.ndarray], np.ndarray], risk: np.ndarray, delta: float, times: int
 ) -> np.ndarray:
-    """Find the least target with ``test(risk, n_rows, target) <= delta``."""
-    if test is binomial_p_value:
-        errors = np.floor(n_rows * risk + 1e-9)
-        inside = np.maximum(n_rows - errors, 1)
-        return np.where(errors < n_rows, betaincinv(errors + 1, inside, 1 - delta), 1.0)
-    low, high = np.clip(risk, 1e-12, 1 - 1e-12), np.ones_like(risk)
-    for _ in range(_HALVINGS):
+    """Find the least target above the risk whose p-value is ``delta`` or less."""
+    low, high = np.clip(risk, 1e-12, 1 - 1e-12), np.ones_like(risk, dtype=float)
+    for _ in range(times):
         middle = np.clip((low + high) / 2, 1e-12, 1 - 1e-12)
-        kept = test(risk, n_rows, middle) <= delta
+        kept = p_value(middle) <= delta
         low, high = np.where(kept, low, middle), np.where(kept, middle, high)
     return high
 

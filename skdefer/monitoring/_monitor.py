@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,14 +12,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skdefer.exceptions import UncheckedRowsWarning
 from skdefer.guarantees import (
     ChangeState,
     change_e_process,
     confidence_sequence,
 )
 from skdefer.monitoring._reference import find_reference
-from skdefer.monitoring._streams import QUANTILES, Stream, check_batch, draw, quantities
+from skdefer.monitoring._streams import (
+    QUANTILES,
+    Stream,
+    check_batch,
+    draw,
+    quantities,
+    warn_of_unchecked,
+)
 from skdefer.utils._rows import count_rows, row_keys
 
 
@@ -205,6 +210,7 @@ class DeferralMonitor(BaseEstimator):
                 names=self.names_,
                 everything=True,
             )
+            warn_of_unchecked(batch)
             if batch.score is not None:
                 edges = np.quantile(batch.score, QUANTILES, method="inverted_cdf")
             streams = draw(batch, self.names_, edges, audit_rate=1.0)
@@ -316,15 +322,7 @@ class DeferralMonitor(BaseEstimator):
             names=self.names_,
             everything=self.audit_rate == 1.0,
         )
-        n_unchecked = int((batch.due & ~batch.known).sum())
-        if n_unchecked:
-            warnings.warn(
-                f"{n_unchecked} of {int(batch.due.sum())} rows whose truth was due, handed over or "
-                "audited, have none and are left out; if those are the hard ones, the error looks "
-                "smaller than it is. Where an expert's answer is the truth, pass it as y.",
-                UncheckedRowsWarning,
-                stacklevel=2,
-            )
+        n_unchecked = warn_of_unchecked(batch)
         raised = []
         for name, stream in draw(batch, self.names_, self.score_edges_, self.audit_rate).items():
             raised += self._take_in(name, stream)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skdefer.exceptions import UncheckedRowsWarning
 from skdefer.utils._validation import check_answers, is_missing
 
 #: Shares of the reference's rows at or below which the watched scores lie.
@@ -86,6 +88,20 @@ def check_batch(
     elif y_pred is None and score is None:
         raise ValueError("Neither score nor y came; expected one of them. Pass observe(...).")
     return Batch(best, panel, answered, right, wrong, due, known)
+
+
+def warn_of_unchecked(batch: Batch) -> int:
+    """Count the rows whose truth was due and is missing, and warn if there are any."""
+    n_unchecked = int((batch.due & ~batch.known).sum())
+    if n_unchecked:
+        warnings.warn(
+            f"{n_unchecked} of {int(batch.due.sum())} rows whose truth was due, handed over or "
+            "audited, have none and are left out; if those are the hard ones, the error looks "
+            "smaller than it is. Where an expert's answer is the truth, pass it as y.",
+            UncheckedRowsWarning,
+            stacklevel=3,
+        )
+    return n_unchecked
 
 
 def draw(

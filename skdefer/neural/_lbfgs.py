@@ -24,8 +24,13 @@ class LBFGS(torch.optim.LBFGS):
     """
 
     def __init__(self, weights: list[nn.Parameter], *, tolerance_grad: float, weight_decay: float):
-        options = {"max_iter": _ROUND, "max_eval": 25 * _ROUND, "tolerance_grad": tolerance_grad}
-        super().__init__(weights, line_search_fn="strong_wolfe", **options)
+        super().__init__(
+            weights,
+            max_iter=_ROUND,
+            max_eval=25 * _ROUND,
+            tolerance_grad=tolerance_grad,
+            line_search_fn="strong_wolfe",
+        )
         self.weights, self.weight_decay = weights, weight_decay
         self.arrived = False
 

@@ -3,6 +3,7 @@
 Rows are drawn from a finite population, so that the true risk at every threshold is known.
 """
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,8 @@ from skdefer import DeferralClassifier, RiskControlledDeferralClassifier
 from skdefer.deferral import _risks
 from skdefer.deferral._controlling import Control, find_threshold
 from skdefer.deferral._risks import Risk, Served
+from skdefer.exceptions import RiskNotControlledError
+from skdefer.guarantees import risk_curve
 from skdefer.rejectors import ConfidenceRejector
 from tests.conftest import make_data
 
@@ -79,52 +82,49 @@ def missed(rows, served):
 
 #: name: loss of (rows, served), target, bound, binary. Targets that only some thresholds keep.
 CASES = {
-    "system_error": (lambda rows, s: _risks._wrong(s), 0.09, 1.0, True),
-    "kept_error": (lambda rows, s: _risks._wrong_if_kept(s), 0.08, 1.0, True),
-    "false_negative_rate": (missed, 0.1, 1.0, True),
+    "system_error": (lambda rows, s: _risks._wrong(s), 0.1, 1.0, True),
+    "kept_error": (lambda rows, s: _risks._wrong_if_kept(s), 0.09, 1.0, True),
+    "false_negative_rate": (missed, 0.14, 1.0, True),
     "deferral_rate": (lambda rows, s: _risks._asked(s), 0.3, 1.0, True),
-    "expected_cost": (lambda rows, s: s.cost, 0.14, 1.2, False),
+    "expected_cost": (lambda rows, s: s.cost, 0.16, 1.2, False),
     "own": (lambda rows, s: 3.0 * s.wrong * ~s.asked, 0.25, 3.0, False),
 }
+#: Handing over least would leave nothing to control there.
+LIKES_ASKING = {"deferral_rate", "expected_cost"}
 
 
-def simulate(population, names, *, n, repeats, method="ltt", clustered=False, **options):
+def simulate(population, *names, n, repeats, method="ltt", clustered=False, **options):
     """True risk less target of each repeat, the worst of several; NaN where nothing is proven."""
     rng = np.random.default_rng(1)
+    prefer = "cost" if set(names) <= LIKES_ASKING else "deferral_rate"
     known: dict = {}
 
     def excess(threshold):
         if threshold not in known:
-            worst = -np.inf
-            for name in names:
-                loss, target, *_ = CASES[name]
-                values = loss(population, population.at(threshold))
-                worst = max(worst, np.nanmean(values) - target)
-            known[threshold] = worst
+            served = population.at(threshold)
+            known[threshold] = max(
+                np.nanmean(CASES[name][0](population, served)) - CASES[name][1] for name in names
+            )
         return known[threshold]
 
     result = np.full(repeats, np.nan)
     for r in range(repeats):
         rows = population.sample(n, rng)
         risks = [
-            Risk(name, target, bound, binary, lambda s, loss=loss, rows=rows: loss(rows, s))
+            Risk(name, target, bound, binary, partial(loss, rows))
             for name, (loss, target, bound, binary) in ((k, CASES[k]) for k in names)
         ]
-        size = population.by_cluster.shape[1]
         found = find_threshold(
             rows,
-            Control(risks, DELTA, method, options.get("correction", "fixed_sequence"), PREFER),
+            Control(risks, DELTA, method, options.get("correction", "fixed_sequence"), prefer),
             pilot=rows.cluster < 0.2 * n,
             thresholds=25,
-            clusters=rows.cluster if clustered or size == 1 and clustered else None,
+            clusters=rows.cluster if clustered else None,
             strata=None,
         )
         if found.threshold is not None:
             result[r] = excess(found.threshold)
     return result
-
-
-PREFER = "deferral_rate"
 
 
 def most_exceedances(repeats):
@@ -135,12 +135,11 @@ def most_exceedances(repeats):
 @pytest.mark.parametrize("repeats", REPEATS)
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_learn_then_test_keeps_every_risk(name, repeats):
-    excess = simulate(Population(), [name], n=400, repeats=repeats)
+    excess = simulate(Population(), name, n=500, repeats=repeats)
     assert np.nansum(excess > 0) <= most_exceedances(repeats)
-    assert np.isfinite(excess).mean() > 0.6, "a promise that is hardly ever made is no use"
+    assert np.isfinite(excess).mean() > 0.7, "a promise that is hardly ever made is no use"
     # Waste: the risk stays below its target by little more than the test can see.
-    bound = CASES[name][2]
-    assert np.nanmean(excess) > -0.09 * bound
+    assert np.nanmean(excess) > -0.05 * CASES[name][2]
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
@@ -155,56 +154,78 @@ def test_learn_then_test_keeps_every_risk(name, repeats):
     ids=["ties", "experts", "few rows", "few rows, ties, experts"],
 )
 def test_learn_then_test_keeps_its_promise_where_it_is_hard(options, n, repeats):
-    population = Population(**options)
-    for name in ("system_error", "kept_error"):
-        excess = simulate(population, [name], n=n, repeats=repeats)
-        assert np.nansum(excess > 0) <= most_exceedances(repeats)
+    excess = simulate(Population(**options), "kept_error", n=n, repeats=repeats)
+    assert np.nansum(excess > 0) <= most_exceedances(repeats)
+    assert np.isfinite(excess).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["system_error", "expected_cost"])
+def test_learn_then_test_with_few_rows(name):
+    for options in ({}, {"ties": True, "n_experts": 2}):
+        excess = simulate(Population(**options), name, n=60, repeats=1000)
+        assert np.nansum(excess > 0) <= most_exceedances(1000)
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
-def test_several_risks_hold_together(repeats):
-    names = ["system_error", "deferral_rate"]
-    excess = simulate(Population(), names, n=800, repeats=repeats)
+def test_several_risks_hold_together(repeats, monkeypatch):
+    monkeypatch.setitem(CASES, "deferral_rate", (*CASES["deferral_rate"][:1], 0.4, 1.0, True))
+    excess = simulate(Population(), "system_error", "deferral_rate", n=800, repeats=repeats)
     assert np.nansum(excess > 0) <= most_exceedances(repeats)
-    assert np.isfinite(excess).mean() > 0.6
+    assert np.isfinite(excess).mean() > 0.7
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
 def test_holm_keeps_its_promise(repeats):
-    excess = simulate(Population(), ["system_error"], n=400, repeats=repeats, correction="holm")
+    excess = simulate(Population(), "kept_error", n=600, repeats=repeats, correction="holm")
     assert np.nansum(excess > 0) <= most_exceedances(repeats)
+    assert np.isfinite(excess).mean() > 0.7
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
 def test_clustered_rows_are_tested_by_cluster(repeats):
     population = Population(n_clusters=8000, size=8)
-    for name in ("system_error", "kept_error"):
-        excess = simulate(population, [name], n=150, repeats=repeats, clustered=True)
-        assert np.nansum(excess > 0) <= most_exceedances(repeats)
+    excess = simulate(population, "kept_error", n=250, repeats=repeats, clustered=True)
+    assert np.nansum(excess > 0) <= most_exceedances(repeats)
+    assert np.isfinite(excess).mean() > 0.7
 
 
 @pytest.mark.parametrize("repeats", REPEATS)
 def test_clustered_rows_tested_one_by_one_break_the_promise(repeats):
     """The check of the check: without groups, it fails as it should."""
     population = Population(n_clusters=8000, size=8)
-    excess = simulate(population, ["system_error"], n=150, repeats=repeats)
+    excess = simulate(population, "system_error", n=150, repeats=repeats)
     assert np.nansum(excess > 0) > most_exceedances(repeats)
 
 
-@pytest.mark.parametrize("repeats", REPEATS)
-@pytest.mark.parametrize(
-    "name", ["system_error", "false_negative_rate", "deferral_rate", "expected_cost"]
-)
-@pytest.mark.parametrize(
-    ("options", "n"),
-    [({}, 200), ({"ties": True, "n_experts": 2}, 60), ({"n_clusters": 8000, "size": 8}, 150)],
-    ids=["rows", "few rows, ties, experts", "clusters"],
-)
-def test_conformal_risk_control_holds_on_average(name, options, n, repeats):
-    population = Population(**options)
-    clustered = "size" in options
+ON_AVERAGE = [
+    ("system_error", {}, 200),
+    ("false_negative_rate", {"n_experts": 2}, 200),
+    ("deferral_rate", {"ties": True}, 60),
+    ("expected_cost", {"n_clusters": 8000, "size": 8}, 100),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "n"), ON_AVERAGE)
+def test_conformal_risk_control_holds_on_average(name, options, n):
+    check_on_average(name, options, n, repeats=200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, *_ in ON_AVERAGE])
+@pytest.mark.parametrize(("options", "n"), [case for _, *case in ON_AVERAGE] + [({}, 30)])
+def test_conformal_risk_control_holds_on_average_everywhere(name, options, n):
+    check_on_average(name, options, n, repeats=1000)
+
+
+def check_on_average(name, options, n, repeats):
     excess = simulate(
-        population, [name], n=n, repeats=repeats, method="crc", clustered=clustered
+        Population(**options),
+        name,
+        n=n,
+        repeats=repeats,
+        method="crc",
+        clustered="size" in options,
     )
     # Where nothing is proven no system serves, and nothing is lost.
     excess = np.where(np.isnan(excess), -CASES[name][1], excess)
@@ -212,34 +233,51 @@ def test_conformal_risk_control_holds_on_average(name, options, n, repeats):
 
 
 def test_conformal_risk_control_is_no_promise_of_a_single_system():
-    excess = simulate(Population(), ["system_error"], n=400, repeats=200, method="crc")
-    assert 0.2 < np.mean(excess > 0) < 0.6, "the documentation says: about 40 %"
+    excess = simulate(Population(), "own", n=500, repeats=200, method="crc")
+    assert 0.2 < np.mean(excess > 0) < 0.5, "the documentation says: in up to 40 % of cases"
+
+
+def test_the_scores_of_the_rows_themselves_are_no_fixed_candidates():
+    """The check of the check: the lowest p-value of all rows' own scores, as it is."""
+    population, rng, exceeded = Population(), np.random.default_rng(0), 0
+    loss, target, *_ = CASES["kept_error"]
+    for _ in range(200):
+        rows = population.sample(100, rng)
+        own = np.unique(rows.score[:, 0])
+        losses = np.column_stack([loss(rows, rows.at(t)) for t in own])
+        p_value = risk_curve(
+            np.nan_to_num(losses), target=target, counted=~np.isnan(losses), binary=True
+        ).p_value
+        if (p_value <= DELTA).any():
+            highest = own[p_value <= DELTA].max()
+            exceeded += np.nanmean(loss(population, population.at(highest))) > target
+    assert exceeded > most_exceedances(200)
 
 
 @pytest.mark.parametrize("repeats", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_estimator_keeps_its_promise(repeats):
-    X, y = make_data(n_rows=8200, labels=("cat", "dog", "eel"))
+    X, y = make_data(n_rows=8200)
     rng = np.random.default_rng(0)
     said = np.where(rng.random(len(y)) < 0.93, y, rng.choice(np.unique(y), len(y)))
     inner = DeferralClassifier(rejector=ConfidenceRejector(), cv=2)
     inner.fit(X[:200], y[:200], expert_predictions=said[:200])
     X, y, said = X[200:], y[200:], said[200:]
     clf = RiskControlledDeferralClassifier(
-        FrozenEstimator(inner), target=0.12, thresholds=20, prefer=PREFER
+        FrozenEstimator(inner),
+        target=0.12,
+        thresholds=20,
+        prefer="deferral_rate",
+        on_failure="raise",
     )
-    clf.fit(X[:400], y[:400], expert_predictions=said[:400])
-    exceeded = certified = 0
+    exceeded = proven = 0
     for r in range(repeats):
         rows = rng.integers(len(y), size=400)
-        clf.set_params(random_state=r)
         try:
-            clf.set_params(on_failure="raise").calibrate(
-                X[rows], y[rows], expert_predictions=said[rows]
-            )
-        except ValueError:
+            clf.set_params(random_state=r)
+            clf.fit(X[rows], y[rows], expert_predictions=said[rows])
+        except RiskNotControlledError:
             continue
-        certified += 1
-        wrong = clf.predict(X, expert_predictions=said) != y
-        exceeded += wrong.mean() > 0.12
-    assert certified > 0.5 * repeats
+        proven += 1
+        exceeded += (clf.predict(X, expert_predictions=said) != y).mean() > 0.12
+    assert proven > 0.7 * repeats
     assert exceeded <= most_exceedances(repeats)

@@ -192,6 +192,17 @@ def test_a_completed_answer_teaches():
     np.testing.assert_allclose(found.deferral_score(X), expected)
 
 
+def test_a_completion_without_a_seed_takes_that_of_the_estimator():
+    some = ANSWERS.astype(object)
+    some[RNG.random(some.shape) < 0.7] = None
+    scores = [
+        fit("ova", some, completion=AnswerCompletion(), random_state=s).deferral_score(X)
+        for s in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert (scores[0] != scores[2]).any()
+
+
 def test_an_expert_without_any_answer_is_weighed_by_the_prior():
     silent = np.column_stack([ANSWERS[:, 0], np.full(len(Y), None)])
     prior = ExpertProfile(prior_accuracy=0.9, prior_confidence=1.0)
@@ -282,8 +293,8 @@ def test_a_loss_that_turns_nan_leaves_the_last_good_weights():
     calls = []
 
     def breaks(scores, y, expert_correct):
-        calls.append(1)
-        return ova_loss(scores, y, expert_correct) * (1.0 if len(calls) < 9 else torch.nan)
+        calls.extend([1] * (len(scores) == 100))  # a batch, not all rows before training
+        return ova_loss(scores, y, expert_correct) * (1.0 if len(calls) < 8 else torch.nan)
 
     with pytest.warns(TrainingDivergedWarning, match="Lower learning_rate_init, scale X"):
         clf = fit(breaks, solver="adam", batch_size=100, max_iter=50)

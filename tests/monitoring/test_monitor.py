@@ -241,6 +241,8 @@ def test_missing_truth_is_left_out_and_said():
         monitor.update(**rows)
     assert monitor.n_unchecked_ == 4
     assert monitor.report().loc["system_error", "n"] == 96
+    with pytest.warns(UncheckedRowsWarning, match="4 of 100 rows"):
+        monitor.fit(**rows, names=NAMES)
 
 
 def test_given_rates_go_before_measured_ones():
