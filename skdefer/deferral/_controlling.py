@@ -213,7 +213,7 @@ def _pieces(
             continue
         pieces += [
             _Piece(risk, label, loss, counted & (strata == label)[:, None])
-            for label in np.unique(strata)
+            for label in np.unique(strata).tolist()
         ]
     return pieces
 

@@ -67,10 +67,10 @@ class DeferralClassifier(DeferralMixin, BaseEstimator):
         :class:`ConfidenceRejector` where there is nobody to ask.
     policy : policy, default=None
         Decides which gains are worth a hand-over; :class:`CostPolicy` if None.
-    cost : None, float, sequence, mapping or callable, default=None
-        Price of asking: a number, one per expert, a mapping by name, or a callable of X
-        that gives shape (n_rows,) or (n_rows, n_experts). None: each expert's own. A
-        change refits nothing.
+    cost : None, float, sequence, mapping, callable or CostModel, default=None
+        Price of asking: a number, one per expert, a mapping by name, a callable of X
+        that gives shape (n_rows,) or (n_rows, n_experts), or a :class:`~skdefer.CostModel`
+        of money and time. None: each expert's own. A change refits nothing.
     error_cost : float, array-like of shape (n_classes, n_classes) or DataFrame, default=1.0
         Price of a wrong answer, in the same unit; a matrix gives it for each
         (true, answered) pair, in the order of ``classes_`` or labelled by class.

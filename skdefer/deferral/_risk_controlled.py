@@ -29,6 +29,7 @@ from skdefer.deferral._unseen_rows import (
     draw_rows,
     index_of,
     leave_each_class,
+    row_digests,
     salt_of,
 )
 from skdefer.exceptions import RiskNotControlledError, RiskNotControlledWarning
@@ -380,6 +381,30 @@ class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
             warnings.warn(other.promise_, RiskNotControlledWarning, stacklevel=2)
         return other
 
+    def explain_defer(self, X):
+        """Why each row is kept or handed over, see :meth:`DeferralMixin.explain_defer`.
+
+        Parameters
+        ----------
+        X : the rows
+            As in ``fit``.
+
+        Returns
+        -------
+        explanation : DataFrame of length n_rows
+            As there; the reason of a row that is handed over at an expected loss is the promise.
+        """
+        shown = super().explain_defer(X)
+        scores = shown[[f"score_{name}" for name in self.routes_[1:]]].to_numpy()
+        route = self.predict_route(X)
+        score = scores[np.arange(len(route)), np.maximum(route, 1) - 1]
+        for i in np.flatnonzero((route > 0) & (score <= 0)):
+            shown.loc[shown.index[i], "reason"] = (
+                f"Handed to {self.routes_[route[i]]}, whose score {score[i]:.3g} is above the "
+                f"threshold {self.threshold_:.3g}, by which the risk is controlled."
+            )
+        return shown
+
     # -- inside ----------------------------------------------------------------------------
 
     def _held_out(self, X: Any, y: np.ndarray, groups: Any, counted: np.ndarray) -> np.ndarray:
@@ -398,9 +423,10 @@ class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
 
     def _calibrate(self, X: Any, y: np.ndarray, answers: Any, groups: Any) -> None:
         """Choose a threshold on rows that taught nothing."""
-        self.__dict__.pop("threshold_", None)
-        self._proven = False
         inner = self.estimator_
+        # Bets are settled row after row: in an order that no sorting has chosen.
+        order = np.argsort(row_digests(X, self._salt), kind="stable")
+        X, y, answers, groups = (take_rows(part, order) for part in (X, y, answers, groups))
         if inner._rejects_only:
             if answers is not None:
                 raise ValueError(

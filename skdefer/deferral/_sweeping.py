@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,12 +97,14 @@ class HeldOut:
             (policy, self.weighed.score, self.weighed.cost) for policy in policies
         )
 
-    def by_cost(self, costs: Sequence[Any]) -> Iterator[Outcomes]:
-        """Decide as if asking had each of these costs, in any form; in blocks, in order."""
+    def by_cost(self, costs: np.ndarray | Sequence[Any]) -> Iterator[Outcomes]:
+        """Decide as if asking had each of these costs; in blocks, in order.
+
+        An array (m,) of prices of any expert, or a list of costs in any form.
+        """
         gain = self.weighed.loss[:, :1] - self.weighed.loss[:, 1:]
-        plain = all(isinstance(cost, numbers.Real) for cost in costs)
-        if plain and type(self.policy) is CostPolicy:
-            return self._sweep(gain, np.asarray(costs, dtype=float))
+        if isinstance(costs, np.ndarray) and type(self.policy) is CostPolicy:
+            return self._sweep(gain, costs)
         return self._one_by_one(
             (self.policy, gain - price, np.broadcast_to(price, gain.shape))
             for price in (self._resolve(cost) for cost in costs)

@@ -89,8 +89,8 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
     best_index_ : int
         Its position in ``cv_results_``.
     split_best_ : ndarray of shape (n_splits,)
-        The candidate that each fold alone would choose: its spread says how far the choice can be
-        trusted.
+        The candidate that each fold alone would choose of the feasible ones: its spread says how
+        far the choice can be trusted.
     cv_results_ : dict of ndarray of shape (n_candidates,)
         ``param_threshold`` (or ``_budget``, ``_cost``), ``threshold`` but for costs,
         ``split0_test_score``..., ``mean_test_score``, ``std_test_score``, ``rank_test_score``
@@ -197,6 +197,12 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
         weight = None if sample_weight is None else check_weights(sample_weight, n_rows)
         frozen = is_frozen(self.estimator)
         template = thaw(self.estimator) if frozen else clone(self._inner())
+        if isinstance(template, DelegatingMixin):
+            raise TypeError(
+                f"estimator is {type(template).__name__}, which chooses a threshold itself; "
+                "expected an estimator that decides alone, such as DeferralClassifier. Put this "
+                "one inside that one."
+            )
         classes = template.classes_ if frozen else check_classes(y)
         objective = None
         if self.objective != "cost":
@@ -270,6 +276,8 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
                     "Pass [0.0, 0.05, 0.1], say, or mappings of prices by expert."
                 )
             grid = list(grid)
+            if grid and all(isinstance(cost, numbers.Real) for cost in grid):
+                grid = np.asarray(grid, dtype=float)
         elif grid is None:
             return _BUDGETS if self.tune == "budget" else _MOST_THRESHOLDS
         elif self.tune == "threshold" and isinstance(grid, (int, np.integer)) and grid > 1:
@@ -364,12 +372,12 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
         table["rank_test_score"] = rankdata(ranked, method="min").astype(int)
         table |= {f"mean_{name}": values for name, values in mean.items()}
         table["feasible"] = feasible
-        table["n_splits_best"] = np.bincount([k for k in alone if k >= 0], minlength=len(feasible))
+        table["n_splits_best"] = np.bincount(alone, minlength=len(feasible))
         self.cv_results_ = table
         self.best_index_ = best
         self.best_score_ = float(table["mean_test_score"][best])
         self.best_value_ = candidates[best]
-        self.split_best_ = _column([candidates[k] if k >= 0 else None for k in alone])
+        self.split_best_ = _column(candidates)[alone]
         self.__dict__.pop("best_threshold_", None)  # of an earlier fit
         if thresholds is not None:
             self.best_threshold_ = float(thresholds[best])
@@ -400,8 +408,7 @@ def _column(candidates: Any) -> np.ndarray:
     """Candidates as one column: numbers, or objects such as mappings of prices."""
     if isinstance(candidates, np.ndarray):
         return candidates
-    if all(isinstance(candidate, numbers.Real) for candidate in candidates):
-        return np.asarray(candidates, dtype=float)
     column = np.empty(len(candidates), dtype=object)
-    column[:] = candidates
+    for i, candidate in enumerate(candidates):  # a list of lists would become a matrix
+        column[i] = candidate
     return column

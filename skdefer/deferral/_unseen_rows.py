@@ -17,6 +17,23 @@ def salt_of(random_state: Any) -> str:
     return str(check_random_state(random_state).randint(2**31))
 
 
+def row_digests(X: Any, salt: str = "") -> np.ndarray:
+    """Digest the content of every row, whatever container or names it comes with.
+
+    Parameters
+    ----------
+    X : the rows
+    salt : str, default=""
+        Changes every digest.
+
+    Returns
+    -------
+    digests : ndarray of shape (n_rows,), dtype 'S32'
+    """
+    (X,) = indexable(X)  # array-likes become arrays
+    return row_keys(X.to_numpy() if hasattr(X, "columns") else X, salt=salt)
+
+
 def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
     """Choose a share of the rows, by a digest of their content: copies of a row go together.
 
@@ -35,8 +52,8 @@ def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
     chosen : ndarray of bool of shape (n_rows,)
         The same ones in any order of the rows.
     """
-    keys = _keys(X if groups is None else np.asarray(groups).reshape(-1, 1), salt)
-    unit = np.unique(keys, return_inverse=True)[1]
+    digests = row_digests(X if groups is None else np.asarray(groups).reshape(-1, 1), salt)
+    unit = np.unique(digests, return_inverse=True)[1]
     return unit < max(1, round(fraction * (unit.max() + 1)))
 
 
@@ -60,8 +77,7 @@ class TaughtRows:
     """
 
     def __init__(self, X: Any, index: Any):
-        keys, copies = np.unique(_keys(X), return_counts=True)
-        self._keys = keys
+        self._digests, copies = np.unique(row_digests(X), return_counts=True)
         self._share_of_copies = float(copies[copies > 1].sum() / copies.sum())
         self._index = index
 
@@ -85,17 +101,12 @@ class TaughtRows:
             rows = np.flatnonzero(index.isin(self._index))
             if len(rows):
                 return rows, "the index"
-        keys = _keys(X)
-        rows = np.flatnonzero(np.isin(keys, self._keys))
-        expected = self._share_of_copies * len(keys)
+        digests = row_digests(X)
+        rows = np.flatnonzero(np.isin(digests, self._digests))
+        expected = self._share_of_copies * len(digests)
         if len(rows) > expected + 3 * np.sqrt(expected):
             return rows, "the content"
         return rows[:0], "the content"
-
-
-def _keys(X: Any, salt: str = "") -> np.ndarray:
-    (X,) = indexable(X)  # array-likes become arrays
-    return row_keys(X.to_numpy() if hasattr(X, "columns") else X, salt=salt)  # names don't count
 
 
 def index_of(X: Any) -> Any:

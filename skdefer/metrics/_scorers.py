@@ -48,7 +48,7 @@ def make_deferral_scorer(
         without ``expert_predictions`` gets ``estimator.predict_route(X)`` and nobody is asked.
     greater_is_better : bool, default=True
         If False, the sign is flipped.
-    cost : float, array-like of shape (n_experts,), mapping or callable, optional
+    cost : float, array-like of shape (n_experts,), mapping, callable or CostModel, optional
         The price of asking, also by name or as a function of X. By default each expert's
         own ``cost``. The ``cost`` of the estimator itself is never read: a search over it
         would compare candidates by different prices.

@@ -86,6 +86,8 @@ def _reason(
         price = f" plus its cost {cost[j]:.3g}" if cost[j] else ""
         return f"{names[j]}'s expected loss {loss[1 + j]:.3g}{price}"
 
+    if len(asked) and (score[asked] <= 0).any():  # a threshold below 0
+        return _reason_by_score(names, asked, loss, cost, score)
     if len(asked):
         who, losses = _and([names[j] for j in asked]), _and([expert(j) for j in asked])
         verb = "is" if len(asked) == 1 else "are each"

@@ -51,13 +51,14 @@ def solve(score: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
     while sizes[-1] > _SMALL:
         sizes.append(sizes[-1] // _GROWTH)
     price = np.zeros(J + 1)  # the last one is the pool's
-    for size in reversed(sizes[1:]):
-        sample = limits.scaled(size / n_rows)
-        search = _Search(score[order[:size]], sample, price, unit, rough=size <= _SMALL)
+    for size in reversed(sizes):
+        rows = slice(None) if size == n_rows else order[:size]
+        sample = limits.scaled(size / n_rows) if size < n_rows else limits
+        search = _Search(score[rows], sample, unit)
+        search.run(price, rough=size <= _SMALL)
         price = search.price
-    search = _Search(score, limits, price, unit, rough=n_rows <= _SMALL)
-    search.prove()
-    return search.chosen, np.where(limits.upper == 0, np.inf, search.price[:-1])
+    search.refuse_if_lacking()
+    return search.chosen, np.where(limits.upper == 0, np.inf, price[:-1])
 
 
 def _unit(score: np.ndarray, limits: Limits) -> float:
@@ -94,30 +95,23 @@ def _blocks(n_rows: int):
 
 
 class _Search:
-    """Prices of some rows, and the routes that the rows choose at them.
+    """Prices of some rows, and the routes that the rows choose at them."""
 
-    ``rough``: the prices to start from say nothing yet, so all rows are looked at.
-    """
-
-    def __init__(self, score, limits, price, unit, *, rough):
+    def __init__(self, score: np.ndarray, limits: Limits, unit: float):
         self.score, self.limits, self.unit = score, limits, unit
+
+    def run(self, price: np.ndarray, *, rough: bool) -> None:
+        """Find prices and routes; ``rough``: those to start from say nothing yet."""
         self._look(price)
         if not rough:
             self._correct()
-        self._settle(len(score) if rough else self._some())
+        self._settle(len(self.score) if rough else self._some())
 
     def _look(self, price: np.ndarray) -> None:
         """See what the rows choose at these prices, and how far each is from another choice."""
-        limits, m = self.limits, self.limits.per_row
-        n_rows, J = self.score.shape
+        limits = self.limits
         self.price = price = _clip(price, limits)
-        self.chosen = np.empty((n_rows, m), dtype=np.int32)
-        self.margin = np.empty(n_rows)
-        bound = 0.0
-        for block in _blocks(n_rows):
-            net = self.score[block] - price[:-1]
-            self.chosen[block], self.margin[block], gain = _choose(net, m)
-            bound += gain
+        self.chosen, self.margin, bound = self._choices(price)
         above = price[:-1] - price[-1]
         dear, cheap = above > 0, above < 0
         bound += (above[dear] * limits.upper[dear]).sum()
@@ -125,9 +119,18 @@ class _Search:
         if price[-1] > 0:
             bound += price[-1] * limits.pool
         self.bound = bound  # no assignment gains more
-        self.load = _count(self.chosen, J)
+        self.load = _count(self.chosen, len(above))
         target = np.clip(self.load, limits.lower, limits.upper)
         self.target = np.where(dear, limits.upper, np.where(cheap, limits.lower, target))
+
+    def _choices(self, price: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Experts of each row, how far it is from another choice, and the sum of gains."""
+        n_rows, m = len(self.score), self.limits.per_row
+        chosen, margin, gain = np.empty((n_rows, m), dtype=np.int32), np.empty(n_rows), 0.0
+        for block in _blocks(n_rows):
+            chosen[block], margin[block], more = _choose(self.score[block] - price[:-1], m)
+            gain += more
+        return chosen, margin, gain
 
     def _excess(self) -> float:
         """Rows that are in the wrong place, at least."""
@@ -180,25 +183,39 @@ class _Search:
         return price
 
     def _settle(self, n: int) -> None:
-        """Bring loads within their limits by moving the ``n`` rows that are nearest to a move."""
-        J = self.score.shape[1]
+        """Bring loads within their limits by moving rows, the ``n`` nearest to a move at first.
+
+        In the end no row that was not looked at would rather be elsewhere.
+        """
+        start, J = self.price, self.score.shape[1]
+        rows, width = self._nearest(n)
         while True:
-            rows = self._nearest(n)[0]
-            self.fixed = np.ones(len(self.score), dtype=bool)
-            self.fixed[rows] = False
-            taken = _count(self.chosen[self.fixed], J)
-            limits = self.limits
-            left = Limits(
-                limits.lower - taken, limits.upper - taken, limits.pool - taken.sum(), limits.per_row
-            )
-            flow = Flow(self._on_grid(rows), self._prices_on_grid(), left)
-            lacking = flow.run()
-            if not lacking.any() or len(rows) == len(self.score):
+            rest = np.ones(len(self.score), dtype=bool)
+            rest[rows] = False
+            flow = self._flow(rows, _count(self.chosen[rest], J))
+            self.lacking = flow.run()
+            if self.lacking.any() and rest.any():
+                n = min(len(self.score), 4 * n)
+                rows = np.union1d(rows, self._nearest(n)[0])
+                continue
+            # Rows that are not looked at bear no greater change of prices than their width.
+            price = _middle(flow, width / self.unit / 4 if rest.any() else np.inf) * self.unit
+            if not rest.any() or np.ptp(np.append(price - start, 0.0)) <= width:
                 break
-            n = min(len(self.score), 4 * n)
-        self.lacking, self.flow = lacking, flow
-        self.price = _middle(flow) * self.unit
+            torn = rest & (self._choices(price)[0] != self.chosen).any(axis=1)
+            if not torn.any():
+                break
+            rows = np.union1d(rows, np.flatnonzero(torn))
+        self.flow, self.price = flow, price
         self.chosen[rows] = _positions(flow.served.T, self.limits.per_row)
+
+    def _flow(self, rows: np.ndarray, taken: np.ndarray) -> Flow:
+        """Some rows, within what the others leave of the limits."""
+        limits, price = self.limits, np.append(0.0, self.price)
+        left = Limits(
+            limits.lower - taken, limits.upper - taken, limits.pool - taken.sum(), limits.per_row
+        )
+        return Flow(self._on_grid(rows), np.round(price / self.unit).astype(np.int64), left)
 
     def _on_grid(self, rows: np.ndarray) -> np.ndarray:
         score = self.score[rows]
@@ -207,25 +224,19 @@ class _Search:
         # One unit less: what gains nothing stays with the model.
         return np.where(away, AWAY, value.astype(np.int64) - 1)
 
-    def _prices_on_grid(self) -> np.ndarray:
-        return np.concatenate([[0], np.round(self.price / self.unit)]).astype(np.int64)
-
-    def prove(self) -> None:
-        """Look again at all rows until none would rather be elsewhere.
-
-        Raises
-        ------
-        ValueError
-            If the minima can't be reached.
-        """
-        while self.fixed.any():
-            fixed, chosen, n = self.fixed, self.chosen, 2 * int((~self.fixed).sum())
-            self._look(self.price)
-            if np.array_equal(self.chosen[fixed], chosen[fixed]):
-                self.chosen = chosen
-                return
-            self._settle(min(len(self.score), max(n, self._some())))
-        _refuse_if_lacking(self)
+    def refuse_if_lacking(self) -> None:
+        """Say by how much the minima can't be reached, if they can't."""
+        if not self.lacking.any():
+            return
+        reached = self.flow.distances(self.lacking > 0)[1:-1] < FAR
+        experts = np.flatnonzero(~reached)
+        need = int(self.limits.lower[experts].sum())
+        short = int(-np.minimum(self.lacking, 0).sum())
+        raise ValueError(
+            f"minimum asks for {need} rows of the experts {experts.tolist()} (from 0), but at most "
+            f"{need - short} rows can be theirs: {short} too few. On the others their score is -inf, "
+            f"or the row is needed elsewhere. Lower minimum by {short}, or pass more rows."
+        )
 
 
 def _clip(price: np.ndarray, limits: Limits) -> np.ndarray:
@@ -237,7 +248,7 @@ def _clip(price: np.ndarray, limits: Limits) -> np.ndarray:
 
 
 def _choose(net: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Experts of each row, how far it is from another choice, and the sum of gains."""
+    """As ``_Search._choices``, of scores net of prices, which may be written over."""
     n_rows, J = net.shape
     if m == 1:  # by far the most frequent, and quicker than a sort
         best, row = net.argmax(axis=1), np.arange(n_rows)
@@ -288,30 +299,14 @@ def _positions(served: np.ndarray, m: int) -> np.ndarray:
     return np.sort(chosen, axis=1)
 
 
-def _middle(flow: Flow) -> np.ndarray:
-    """Prices midway between the lowest and the highest that are right; the pool's is last."""
+def _middle(flow: Flow, within: float) -> np.ndarray:
+    """Prices midway between the lowest and the highest that are right; the pool's is last.
+
+    None is looked for farther than ``within``, nor where no row bounds it.
+    """
     model = np.arange(len(flow.price)) == 0
-    least, most = (_within(flow.distances(model, back=back)) for back in (False, True))
-    price = flow.price + (most - least) / 2
+    price = flow.price.astype(float)
+    for sign, back in ((-1, False), (1, True)):
+        far = flow.distances(model, back=back)
+        price += sign * np.minimum(far, min(far[far < FAR].max(), within)) / 2
     return (price - price[0])[1:]
-
-
-def _within(distance: np.ndarray) -> np.ndarray:
-    """What can't be reached is as far as the farthest that can."""
-    return np.minimum(distance, distance[distance < FAR].max())
-
-
-def _refuse_if_lacking(search: _Search) -> None:
-    lacking = -search.lacking[1:-1]
-    if not search.lacking.any():
-        return
-    limits = search.limits
-    reached = search.flow.distances(search.lacking > 0)[1:-1] < FAR
-    experts = np.flatnonzero(~reached)
-    need = int(limits.lower[experts].sum())
-    short = int(np.maximum(lacking, 0).sum())
-    raise ValueError(
-        f"minimum asks for {need} rows of the experts {experts.tolist()} (from 0), but at most "
-        f"{need - short} rows can be theirs: {short} too few. The others have -inf as their "
-        f"score, or are needed elsewhere. Lower the minimum by {short}, or pass more rows."
-    )

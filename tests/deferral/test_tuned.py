@@ -324,3 +324,13 @@ def test_policies_that_learn_and_models_alone_are_refused(experts):
         tuned(experts, {"policy": BudgetPolicy()}).fit(X, Y)
     with pytest.raises(TypeError, match="estimator is LogisticRegression; expected a deferral"):
         TunedDeferralClassifierCV(LogisticRegression()).fit(X, Y)
+    with pytest.raises(TypeError, match="which chooses a threshold itself; expected"):
+        TunedDeferralClassifierCV(tuned(experts)).fit(X, Y)
+
+
+def test_a_reason_below_0_speaks_of_scores(experts):
+    one = tuned(experts, {"cost": 0.3}, grid=[-0.3]).fit(X, Y)
+    shown = one.explain_defer(X)
+    deferred = one.predict_defer(X) & (one.deferral_score(X).max(axis=1) < 0)
+    assert deferred.any()
+    assert shown["reason"][deferred].str.match(r"Handed to \w+, whose score is -0").all()
