@@ -114,6 +114,8 @@ def find_threshold(
     found : Found
     """
     tested = ~pilot
+    if control.method == "ltt" and control.correction == "holm" and np.ndim(thresholds):
+        tested = np.ones_like(pilot)  # neither candidates nor an order are left to find
     n_tested = len(np.unique(clusters[tested])) if clusters is not None else int(tested.sum())
     candidates = _candidates(rows, pilot, thresholds)
     pieces = _pieces(rows, control.risks, candidates, strata)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import numbers
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,37 +11,29 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skdefer.costs import same_prices
-from skdefer.deferral._controlling import Control, find_threshold
+from skdefer.deferral._calibrated import CalibratedMixin
 from skdefer.deferral._delegating import DelegatingMixin, is_frozen, thaw
 from skdefer.deferral._out_of_fold import check_groups
 from skdefer.deferral._record import check_classes
 from skdefer.deferral._risks import (
-    CalibrationRows,
-    at_threshold,
     check_limits,
-    make_risk,
-    safest_threshold,
 )
 from skdefer.deferral._unseen_rows import (
     TaughtRows,
     draw_rows,
     index_of,
     leave_each_class,
-    row_digests,
     salt_of,
 )
-from skdefer.exceptions import RiskNotControlledError, RiskNotControlledWarning
-from skdefer.metrics._reading import read_answers
 from skdefer.utils._rows import check_rows, check_same_order, take_rows
 from skdefer.utils._signature import keywords_only
 from skdefer.utils._validation import check_answers, check_target, check_weights
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
-class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
+class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
     """A deferral estimator whose risk is promised not to exceed a target.
 
     A threshold is taken off the scores of any deferral estimator, such that the risks named are
@@ -104,7 +95,8 @@ class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
         is promised until :meth:`calibrate` is called.
     pilot_fraction : float, default=0.2
         Share of the calibration rows that only says which thresholds are tested, and in what
-        order; the others test.
+        order; the others test. With "holm" and ``thresholds`` of your own there is neither to
+        say, and all rows test.
     on_failure : {"warn", "raise"}, default="warn"
         Where nothing is proven: a ``RiskNotControlledWarning`` and the safest route, or a
         ``RiskNotControlledError``. Both say what could be promised, and with how many rows. The
@@ -287,7 +279,9 @@ class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
             self._taught = TaughtRows(
                 take_rows(X, taught), None if index is None else index[taught]
             )
-        self.estimator_ = inner.estimator_ if isinstance(inner, DelegatingMixin) else inner
+        while isinstance(inner, DelegatingMixin):
+            inner = inner.estimator_
+        self.estimator_ = copy.copy(inner)
         self._policy = self.estimator_.policy_
         if self._policy.batch_dependent:
             raise ValueError(
@@ -350,63 +344,6 @@ class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
         self._calibrate(X, y, answers, groups)
         return self
 
-    @property
-    def certified_(self):
-        """Whether the promise holds: it was proven, for these experts and prices."""
-        check_is_fitted(self)
-        served = self.estimator_
-        return self._proven and same_prices(served._learned_at, served._prices())
-
-    def with_experts(self, experts, *, profiles=None, cost=None):
-        """Serve other experts, see :meth:`skdefer.base.DeferralMixin.with_experts`.
-
-        Parameters
-        ----------
-        experts, profiles, cost
-            As there.
-
-        Returns
-        -------
-        estimator : RiskControlledDeferralClassifier
-            A fitted copy. Unless these are the experts that the promise was made with, what is
-            known of them included, it warns, and takes the safest route until :meth:`calibrate` is
-            called with their answers.
-        """
-        other = super().with_experts(experts, profiles=profiles, cost=cost)
-        if other.estimator_._learned_at == ():
-            other._take_safest(
-                f"Nothing is promised of {other.routes_[1:]}, with whom the threshold was not "
-                "tested. Call calibrate with rows that they have answered."
-            )
-            warnings.warn(other.promise_, RiskNotControlledWarning, stacklevel=2)
-        return other
-
-    def explain_defer(self, X):
-        """Why each row is kept or handed over, see :meth:`DeferralMixin.explain_defer`.
-
-        Parameters
-        ----------
-        X : the rows
-            As in ``fit``.
-
-        Returns
-        -------
-        explanation : DataFrame of length n_rows
-            As there; the reason of a row that is handed over at an expected loss is the promise.
-        """
-        shown = super().explain_defer(X)
-        scores = shown[[f"score_{name}" for name in self.routes_[1:]]].to_numpy()
-        route = self.predict_route(X)
-        score = scores[np.arange(len(route)), np.maximum(route, 1) - 1]
-        for i in np.flatnonzero((route > 0) & (score <= 0)):
-            shown.loc[shown.index[i], "reason"] = (
-                f"Handed to {self.routes_[route[i]]}, whose score {score[i]:.3g} is above the "
-                f"threshold {self.threshold_:.3g}, by which the risk is controlled."
-            )
-        return shown
-
-    # -- inside ----------------------------------------------------------------------------
-
     def _held_out(self, X: Any, y: np.ndarray, groups: Any, counted: np.ndarray) -> np.ndarray:
         """Choose the rows that calibrate."""
         if self.validation_fraction is None:
@@ -421,89 +358,9 @@ class RiskControlledDeferralClassifier(DelegatingMixin, BaseEstimator):
             )
         return held
 
-    def _calibrate(self, X: Any, y: np.ndarray, answers: Any, groups: Any) -> None:
-        """Choose a threshold on rows that taught nothing."""
-        inner = self.estimator_
-        # Bets are settled row after row: in an order that no sorting has chosen.
-        order = np.argsort(row_digests(X, self._salt), kind="stable")
-        X, y, answers, groups = (take_rows(part, order) for part in (X, y, answers, groups))
-        if inner._rejects_only:
-            if answers is not None:
-                raise ValueError(
-                    "expert_predictions came, but the estimator was fitted with nobody to ask. "
-                    "Leave them out, or call with_experts first."
-                )
-        else:
-            answers = read_answers(inner, X, answers, what="A promise about the whole system")
-        rows = CalibrationRows(inner, self._policy, X, y, answers)
-        risks = [
-            make_risk(*limit, rows, loss_bound=self.loss_bound, pos_label=self.pos_label)
-            for limit in check_limits(self.risk, self.target, method=self.method)
-        ]
-        control = Control(
-            risks=risks,
-            delta=self.delta,
-            method=self.method,
-            correction=self.correction,
-            prefer=self.prefer,
-        )
-        pilot = draw_rows(X, groups, self.pilot_fraction, f"{self._salt}|pilot")
-        found = find_threshold(
-            rows,
-            control,
-            pilot=pilot,
-            thresholds=self.thresholds,
-            clusters=None if groups is None else np.asarray(groups),
-            strata=_labels_by(self.by, X),
-        )
-        self.risk_table_: pd.DataFrame = found.table
-        self.n_calibration_ = found.n_tested
-        if found.threshold is None:
-            self._take_safest(found.sentence)
-            if self.on_failure == "raise":
-                raise RiskNotControlledError(found.sentence)
-            warnings.warn(found.sentence, RiskNotControlledWarning, stacklevel=3)
-            return
-        self._serve(found.threshold)
-        self.promise_ = found.sentence
-        self._proven = True
-
-    def _take_safest(self, promise: str) -> None:
-        """Promise nothing, and say why."""
-        names = [self.risk] if isinstance(self.risk, str) or callable(self.risk) else self.risk
-        self._serve(safest_threshold(names))
-        self.promise_, self._proven = promise, False
-
-    def _serve(self, threshold: float) -> None:
-        self.threshold_ = float(threshold)
-        worst = self.estimator_._error_unit()
-        if self.estimator_.error_cost_ is not None:
-            worst = self.estimator_.error_cost_.max()
-        self.estimator_._set_policy(at_threshold(threshold, self._policy, worst))
-
 
 def _checked_answers(expert_predictions: Any, X: Any, n_rows: int) -> Any:
     if expert_predictions is not None:
         check_answers(expert_predictions, n_rows)
         check_same_order(expert_predictions, X)
     return expert_predictions
-
-
-def _labels_by(by: Any, X: Any) -> np.ndarray | None:
-    """Take the group of each row for which the promise is to hold apart."""
-    if by is None:
-        return None
-    if callable(by):
-        labels = np.asarray(by(X))
-    elif by in getattr(X, "columns", ()):
-        labels = np.asarray(X[by])
-    else:
-        raise ValueError(
-            f"by is {by!r}, but X is {type(X).__name__} without such a column; expected a column "
-            "of a frame, or a function of X that gives a label per row."
-        )
-    if labels.shape != (check_rows(X),):
-        raise ValueError(
-            f"by gives labels of shape {labels.shape} for {check_rows(X)} rows; expected one each."
-        )
-    return labels

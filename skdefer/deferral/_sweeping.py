@@ -15,7 +15,7 @@ from skdefer.deferral._record import buy_answers, read_record
 from skdefer.experts._asking import open_store
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.metrics._sweep import BLOCK, Outcomes, count_answers, sweep_thresholds
-from skdefer.policies import BasePolicy, CostPolicy, ThresholdPolicy
+from skdefer.policies import BasePolicy, CostPolicy, ThresholdPolicy, TopKPolicy
 from skdefer.policies._base import Weighed, best_expert
 from skdefer.policies._vote import count_votes
 from skdefer.utils._rows import check_rows, check_same_order, take_rows
@@ -90,7 +90,7 @@ class HeldOut:
 
     def by_threshold(self, thresholds: np.ndarray) -> Iterator[Outcomes]:
         """Take each threshold (m,) off the scores; in blocks, in order."""
-        if type(self.policy) is CostPolicy:
+        if self._n_best:
             return self._sweep(self.weighed.score, thresholds)
         policies = (ThresholdPolicy(t, policy=self.policy) for t in thresholds)
         return self._one_by_one(
@@ -103,7 +103,7 @@ class HeldOut:
         An array (m,) of prices of any expert, or a list of costs in any form.
         """
         gain = self.weighed.loss[:, :1] - self.weighed.loss[:, 1:]
-        if isinstance(costs, np.ndarray) and type(self.policy) is CostPolicy:
+        if isinstance(costs, np.ndarray) and self._n_best:
             return self._sweep(gain, costs)
         return self._one_by_one(
             (self.policy, gain - price, np.broadcast_to(price, gain.shape))
@@ -113,25 +113,62 @@ class HeldOut:
     def _resolve(self, cost: Any) -> np.ndarray:
         return resolve_cost(cost, self.names, self.own_prices, self.weighed.X, len(self.truth))
 
+    @property
+    def _n_best(self) -> int:
+        """How many experts above the threshold are asked, the best ones; 0: others may be."""
+        if type(self.policy) is TopKPolicy and self.policy.max_cost is None:
+            return min(self.policy.k, self.codes.shape[1])
+        return int(type(self.policy) is CostPolicy)
+
     def _sweep(self, score: np.ndarray, thresholds: np.ndarray) -> Iterator[Outcomes]:
-        """Hand over to the best expert above each threshold: all rows in one look."""
-        best, top = best_expert(score)
-        handed, price = (
-            np.take_along_axis(table, best[:, None], axis=1)[:, 0]
-            for table in (self.codes, self.weighed.cost)
-        )
+        """Hand over to the best experts above each threshold: all rows in one look an expert.
+
+        A row's s-th best expert joins the panel at the thresholds below that expert's score.
+        """
+        rows = np.arange(len(score))
+        panel = np.zeros(score.shape, dtype=bool)
+        layers, before = [], self.kept
+        for expert in np.argsort(-score, axis=1, kind="stable")[:, : self._n_best].T:
+            panel[rows, expert] = True
+            said, price = self.codes[rows, expert] >= 0, self.weighed.cost[rows, expert]
+            after = self._labels(self.policy, panel, score)
+            layers.append((score[rows, expert], before, after, price, np.where(said, price, 0.0)))
+            before = after
         for few in np.array_split(thresholds, -(-len(thresholds) * self.n_classes**2 // BLOCK)):
-            yield sweep_thresholds(
-                top,
-                few,
+            yield self._stack(few, layers)
+
+    def _stack(self, thresholds: np.ndarray, layers: Sequence[tuple[np.ndarray, ...]]) -> Outcomes:
+        """Add up what each further expert of a row changes at each threshold (m,)."""
+        result = None
+        for score, before, after, price, paid in layers:
+            swept = sweep_thresholds(
+                score,
+                thresholds,
                 self.truth,
-                self.kept,
-                np.where(handed < 0, self.kept, handed),
+                before,
+                after,
                 asked=price,
-                paid=np.where(handed < 0, 0.0, price),
+                paid=paid,
                 weight=self.weight,
                 n_classes=self.n_classes,
             )
+            if result is None:
+                result = swept
+                continue
+            start = count_answers(self.truth, before, self.weight, self.n_classes)
+            result.counts = np.maximum(result.counts + (swept.counts - start), 0.0)  # rounding
+            result.asked = result.asked + swept.asked
+            result.paid = result.paid + swept.paid
+        assert result is not None  # there is an expert
+        return result
+
+    def _labels(self, policy: BasePolicy, panel: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """What the panels' answers come to (n,), or else the model's."""
+        answered = panel & (self.codes >= 0)
+        rows, labels = np.flatnonzero(answered.any(axis=1)), self.kept.copy()
+        votes = policy.vote_weights(self.weighed.accuracy[rows], self.n_classes)
+        labels[rows] = count_votes(self.codes[rows], answered[rows], votes, score[rows])
+        return labels
 
     def _one_by_one(
         self, cases: Iterable[tuple[BasePolicy, np.ndarray, np.ndarray]]
@@ -140,10 +177,7 @@ class HeldOut:
         total = self.weight.sum()
         for policy, score, cost in cases:
             panel = policy.panel(score, cost=cost, X=self.weighed.X)
-            answered = panel & (self.codes >= 0)
-            rows, labels = np.flatnonzero(answered.any(axis=1)), self.kept.copy()
-            votes = policy.vote_weights(self.weighed.accuracy[rows], self.n_classes)
-            labels[rows] = count_votes(self.codes[rows], answered[rows], votes, score[rows])
+            answered, labels = panel & (self.codes >= 0), self._labels(policy, panel, score)
             shares = self.weight / total
             yield Outcomes(
                 counts=count_answers(self.truth, labels, self.weight, self.n_classes)[None],

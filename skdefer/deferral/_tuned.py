@@ -113,11 +113,11 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
     >>> y = (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # not linear
     >>> desk = lambda X: (X[:, 0] + (X[:, 1] > 1) * 3 > 0).astype(int)  # but known to the desk
     >>> tuned = TunedDeferralClassifierCV(
-    ...     DeferralClassifier(experts=[("desk", desk)], cost=0.2), max_deferral_rate=0.1
+    ...     DeferralClassifier(experts=[("desk", desk)], cost=0.2), max_deferral_rate=0.3
     ... ).fit(X, y)
-    >>> bool(tuned.cv_results_["mean_deferral_rate"][tuned.best_index_] <= 0.1)
+    >>> bool(tuned.cv_results_["mean_deferral_rate"][tuned.best_index_] <= 0.3)
     True
-    >>> tuned.routes_, tuned.predict_route([[3.0, 0.0], [-1.0, 1.5]])
+    >>> tuned.routes_, tuned.predict_route([[3.0, 0.0], [-0.7, 1.2]])
     (['model', 'desk'], array([0, 1]))
     """
 
@@ -391,9 +391,10 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
             )
         reach = []
         for column, sign, bound in self._limits():
-            extreme = sign * np.nanmin(sign * mean[column])
+            known = mean[column][~np.isnan(mean[column])]
+            extreme = f"alone it reaches {sign * min(sign * known):.4g}" if len(known) else "NaN"
             asked = f"at most {bound:g}" if sign > 0 else f"at least {bound:g}"
-            reach.append(f"{column} of {asked} (alone it reaches {extreme:.4g})")
+            reach.append(f"{column} of {asked} ({extreme})")
         raise ValueError(
             f"No candidate meets the constraints together: {', '.join(reach)}. Loosen one, or pass "
             "a grid with other candidates."

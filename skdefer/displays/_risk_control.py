@@ -147,7 +147,8 @@ class RiskControlDisplay(Display):
             )
         table = _rows_of(_rows_of(table, "risk", risk), "group", group)
         served = estimator.threshold_ if estimator.certified_ else None
-        title = table["risk"].iloc[0] + ("" if group is None else f", {group}")
+        risk, group = table[["risk", "group"]].iloc[0]
+        title = risk if group is None else f"{risk}, {group}"
         display = cls(
             threshold=table["threshold"].to_numpy(),
             risk=table["value"].to_numpy(),

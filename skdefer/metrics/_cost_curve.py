@@ -73,7 +73,7 @@ def cost_curve(
     >>> score = [0.1, 0.9, 0.2, 0.8]
     >>> rate, errors, asking = cost_curve(y_true, y_pred, expert, score, cost=0.2)
     >>> (errors + asking).round(2)
-    array([0.5 , 0.3 , 0.1 , 0.4 , 0.7 ])
+    array([0.5, 0.3, 0.1, 0.4, 0.7])
     >>> rate, errors, asking = cost_curve(y_true, y_pred, expert, score, costs=[0.1, 0.5, 1.0])
     >>> rate, (errors + asking).round(3)
     (array([0.75, 0.5 , 0.  ]), array([0.325, 0.25 , 0.5  ]))

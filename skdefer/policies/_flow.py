@@ -35,6 +35,15 @@ class Limits:
             self.per_row,
         )
 
+    def less(self, used: np.ndarray) -> Limits:
+        """Limits that are left when experts have had so many rows already."""
+        return Limits(
+            np.maximum(self.lower - used, 0),
+            np.maximum(self.upper - used, 0),
+            max(self.pool - used.sum(), 0.0),
+            self.per_row,
+        )
+
 
 def best_of_rows(net: np.ndarray, per_row: int) -> np.ndarray:
     """Mark the ``per_row`` greatest values above 0 of each row, of equal ones the first."""
@@ -64,7 +73,7 @@ class Flow:
     """
 
     def __init__(self, value: np.ndarray, price: np.ndarray, limits: Limits):
-        n_rows, J = value.shape
+        J = value.shape[1]
         self.value, self.price, self.limits = value, price.copy(), limits
         self.per_row = limits.per_row
         chosen = best_of_rows(np.where(value > AWAY, value - price[1:-1], AWAY), self.per_row)
@@ -76,9 +85,7 @@ class Flow:
         flow = np.where(above > 0, limits.upper, np.where(above < 0, limits.lower, flow))
         total = min(flow.sum(), limits.pool) if price[-1] == 0 else limits.pool
         self.flow = np.concatenate([flow, [total]])  # through each expert, and through the pool
-        self.excess = np.concatenate(
-            [[total - load.sum()], load - flow, [flow.sum() - total]]
-        )
+        self.excess = np.concatenate([[total - load.sum()], load - flow, [flow.sum() - total]])
         # What a row adds where it is not yet, if it has room; for the edges from the model.
         self.open = np.where(chosen | (self.count >= self.per_row)[:, None], AWAY, value)
         self.length = np.full((J + 2, J + 2), FAR)

@@ -58,7 +58,8 @@ def solve(score: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
         search.run(price, rough=size <= _SMALL)
         price = search.price
     search.refuse_if_lacking()
-    return search.chosen, np.where(limits.upper == 0, np.inf, price[:-1])
+    price = price[:-1] + 2 * unit * (price[:-1] > 0)  # a trace above what is tied
+    return search.chosen, np.where(limits.upper == 0, np.inf, price)
 
 
 def _unit(score: np.ndarray, limits: Limits) -> float:
@@ -126,7 +127,7 @@ class _Search:
     def _choices(self, price: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Experts of each row, how far it is from another choice, and the sum of gains."""
         n_rows, m = len(self.score), self.limits.per_row
-        chosen, margin, gain = np.empty((n_rows, m), dtype=np.int32), np.empty(n_rows), 0.0
+        chosen, margin, gain = np.empty((n_rows, m), dtype=np.intp), np.empty(n_rows), 0.0
         for block in _blocks(n_rows):
             chosen[block], margin[block], more = _choose(self.score[block] - price[:-1], m)
             gain += more
@@ -144,6 +145,8 @@ class _Search:
 
     def _nearest(self, n: int) -> tuple[np.ndarray, float]:
         """The ``n`` rows that are nearest to another choice, and how far they are at the most."""
+        if n >= len(self.score):
+            return np.arange(len(self.score)), np.inf
         width = np.partition(self.margin, n - 1)[n - 1]
         return np.flatnonzero(self.margin <= width), float(width)
 
@@ -234,8 +237,8 @@ class _Search:
         short = int(-np.minimum(self.lacking, 0).sum())
         raise ValueError(
             f"minimum asks for {need} rows of the experts {experts.tolist()} (from 0), but at most "
-            f"{need - short} rows can be theirs: {short} too few. On the others their score is -inf, "
-            f"or the row is needed elsewhere. Lower minimum by {short}, or pass more rows."
+            f"{need - short} rows can be theirs: {short} too few. On the others their score is "
+            f"-inf, or the row is needed elsewhere. Lower minimum by {short}, or pass more rows."
         )
 
 

@@ -194,6 +194,7 @@ def test_nobody_to_ask():
 def test_thresholds_of_ones_own(correction):
     clf = calibrated(thresholds=[-0.1, 0.2], correction=correction, prefer="deferral_rate")
     assert set(clf.risk_table_["threshold"]) == {-np.inf, -0.1, 0.0, 0.2, np.inf}
+    assert clf.n_calibration_ == (500 if correction == "holm" else 400)
     with pytest.raises(ValueError, match="thresholds are"):
         calibrated(thresholds=[[0.1]])
 
@@ -352,6 +353,12 @@ def test_a_tuned_estimator_can_be_controlled():
     clf = controlled(tuned, target=0.3).fit(X_FIT, Y_FIT, expert_predictions=SAID[:500])
     assert clf.certified_
     assert clf.predict(X_NEW, expert_predictions=SAID[1000:]).shape == (500,)
+    tuned.fit(X_FIT, Y_FIT, expert_predictions=SAID[:500])
+    before = tuned.predict_route(X_NEW)
+    again = controlled(FrozenEstimator(tuned), prefer="deferral_rate")
+    again.fit(X_CAL, Y_CAL, expert_predictions=SAID[500:1000])
+    assert (again.predict_route(X_NEW) != before).any()
+    np.testing.assert_array_equal(tuned.predict_route(X_NEW), before)
 
 
 def test_policies():

@@ -19,6 +19,8 @@ from tests.conftest import CountingExpert, make_data
 from tests.discovery import deferral_estimators, is_wrapper, make
 
 X, Y = make_data(240)
+PLAIN = [0.5, 0.3, 0.1, 0.05, 0.0]
+MIXED = [0.3, 0.05, [0.1, 0.3], {"nurse": 0.4, "doctor": 0.01}]
 FOLDS = StratifiedKFold(4, shuffle=True, random_state=0)
 
 
@@ -46,8 +48,8 @@ def tuned(experts=None, params=None, **options):
 
 @pytest.mark.parametrize("objective", ["accuracy", "f1_macro", "balanced_accuracy"])
 @pytest.mark.parametrize("policy", [None, TopKPolicy(2)], ids=["cost", "top_k"])
-def test_same_optimum_as_grid_search(experts, objective, policy):
-    costs = [0.5, 0.3, 0.1, 0.05, 0.0, [0.1, 0.3], {"nurse": 0.4, "doctor": 0.01}]
+@pytest.mark.parametrize("costs", [PLAIN, MIXED], ids=["plain", "mixed"])
+def test_same_optimum_as_grid_search(experts, objective, policy, costs):
     one = tuned(experts, {"policy": policy}, tune="cost", grid=costs, objective=objective)
     one.fit(X, Y)
     search = GridSearchCV(
@@ -77,8 +79,13 @@ def test_same_optimum_by_cost(experts):
     assert one.estimator_.cost is one.best_value_
 
 
-@pytest.mark.parametrize("policy", [None, TopKPolicy(2)], ids=["cost", "top_k"])
+@pytest.mark.parametrize(
+    "policy",
+    [None, TopKPolicy(3), TopKPolicy(2, vote="weighted"), TopKPolicy(None, max_cost=0.1)],
+    ids=["cost", "top_k", "weighted", "max_cost"],
+)
 def test_thresholds_as_one_by_one(experts, policy):
+    experts = [*experts, ("clerk", CountingExpert(X, Y, wrong_on=["cat", "dog"]))]
     record = system(experts).fit(X, Y).ask_experts(X)
     one = tuned(experts, {"policy": policy}, grid=[0.3, 0.0, -0.2, np.inf]).fit(X, Y)
     for k, (train, test) in enumerate(FOLDS.split(X, Y)):
@@ -152,6 +159,14 @@ def test_what_cannot_be_met_says_what_can(experts):
     one = tuned(experts, max_deferral_rate=0.1, min_metric={"accuracy": 0.99})
     with pytest.raises(ValueError, match=r"No candidate meets .*accuracy of at least 0.99 .alone"):
         one.fit(X, Y)
+
+
+def test_a_constraint_without_meaning(experts):
+    def never(y_true, y_pred):
+        return np.nan
+
+    with pytest.raises(ValueError, match=r"never of at least 0.5 \(NaN\)"):
+        tuned(experts, min_metric={never: 0.5}, grid=5).fit(X, Y)
 
 
 def test_an_objective_without_meaning(experts):
@@ -264,6 +279,14 @@ def test_groups_and_weights(experts):
     plain = tuned(experts, cv=list(GroupKFold(4).split(X, Y, groups)), objective="accuracy")
     plain.set_params(grid=[0.0]).fit(X, Y, groups=groups)
     assert one.best_score_ == pytest.approx(plain.best_score_)
+
+
+def test_folds_at_once(experts):
+    one, two = (tuned(experts, grid=30, n_jobs=n_jobs).fit(X, Y) for n_jobs in (None, 2))
+    np.testing.assert_array_equal(
+        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
+    )
+    np.testing.assert_array_equal(one.predict(X), two.predict(X))
 
 
 def test_a_search_around_it(experts):

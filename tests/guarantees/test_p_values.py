@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from skdefer.guarantees import (
+    betting_p_value,
     binomial_p_value,
     conformal_risk_control,
     fixed_sequence,
@@ -69,15 +70,74 @@ def test_the_upper_bound_is_where_the_p_value_crosses_delta(binary):
     assert risk_upper_bound(0.0, 0, binary=binary) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize(("risk", "target"), [(0, 0.05), (0.02, 0.05), (0.5, 0.6)])
-def test_rows_needed_are_enough(risk, target, binary):
-    test = binomial_p_value if binary else hoeffding_bentkus_p_value
-    n = rows_needed(risk, target, binary=binary)
-    assert test(np.ceil(risk * n) / n, n, target) <= 0.1
+def test_rows_needed_are_enough(risk, target):
+    n = rows_needed(risk, target)
+    assert binomial_p_value(np.ceil(risk * n) / n, n, target) <= 0.1
     half = n // 2
-    assert test(np.ceil(risk * half) / half, half, target) > 0.1
-    assert rows_needed(target, target, binary=binary) == np.inf
+    assert binomial_p_value(np.ceil(risk * half) / half, half, target) > 0.1
+    assert rows_needed(target, target) == np.inf
+
+
+def test_rows_needed_for_bets_are_about_enough():
+    rng = np.random.default_rng(0)
+    for a, b, target in ((2, 30, 0.1), (1, 3, 0.35), (30, 200, 0.2)):
+        risk = a / (a + b)
+        n = rows_needed(risk, target, variance=risk * (1 - risk) / (a + b + 1))
+        power = [
+            (betting_p_value(rng.beta(a, b, size=(int(k * n), 300)), target) <= 0.1).mean()
+            for k in (0.4, 2.5)
+        ]
+        assert power[0] < 0.7 < 0.85 < power[1]
+
+
+def naive_bets(loss, target, delta=0.1):
+    """The product, bet by bet."""
+    wealth, best, seen = 1.0, 1.0, []
+    for i, value in enumerate(loss):
+        past = np.array(seen)
+        means = (0.5 + np.cumsum(past)) / (np.arange(i) + 2) if i else past
+        variance = (0.25 + np.square(past - means).sum()) / (i + 1)
+        stake = min(np.sqrt(2 * np.log(1 / delta) / (len(loss) * variance)), 0.75 / (1 - target))
+        wealth *= 1 + stake * (target - value)
+        best, seen = max(best, wealth), [*seen, value]
+    return 1 / best
+
+
+def test_bets_by_their_formula():
+    loss = np.random.default_rng(0).beta(1, 6, size=(80, 3))
+    order = np.random.default_rng(0).permutation(80)
+    p_value = betting_p_value(loss, 0.2)
+    for k in range(3):
+        assert p_value[k] == pytest.approx(naive_bets(loss[order, k], 0.2))
+        assert betting_p_value(loss[:, k], 0.2) == pytest.approx(p_value[k])
+    counted = np.random.default_rng(1).random((80, 3)) < 0.7
+    part = betting_p_value(np.where(counted, loss, np.nan), 0.2, counted=counted)
+    for k in range(3):
+        assert part[k] == pytest.approx(naive_bets(loss[order, k][counted[order, k]], 0.2))
+    assert betting_p_value(loss, 0.2, counted=np.zeros((80, 3), bool)).tolist() == [1, 1, 1]
+    by_target = [betting_p_value(loss[:, 0], t) for t in (0.1, 0.2, 0.4, 0.9)]
+    assert (np.diff(by_target) <= 0).all()
+
+
+@pytest.mark.parametrize("n", [5, 60, 300])
+@pytest.mark.parametrize("shape", ["errors", "few values", "even"])
+def test_false_claims_by_bets_are_rare(n, shape):
+    rng = np.random.default_rng(0)
+    loss = {
+        "errors": lambda: (rng.random((n, 4000)) < 0.1).astype(float),
+        "few values": lambda: rng.binomial(4, 0.1, size=(n, 4000)) / 4,
+        "even": lambda: 0.2 * rng.random((n, 4000)),
+    }[shape]()
+    assert stats.binom.ppf(0.99, 4000, 0.1) >= (betting_p_value(loss, 0.1) <= 0.1).sum()
+
+
+def test_bad_bets_are_refused():
+    for loss in ([0.1, 1.5], [0.1, np.nan], [-0.1]):
+        with pytest.raises(ValueError, match="losses in \\[0, 1\\] where they count"):
+            betting_p_value(loss, 0.2)
+    with pytest.raises(ValueError, match="target is 1; expected"):
+        betting_p_value([0.1], 1)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +214,11 @@ def test_groups_count_once():
     curve = risk_curve(loss, target=0.6, groups=groups.astype(str))
     np.testing.assert_allclose(curve.risk, means.mean(axis=0))
     assert curve.n_counted.tolist() == [12, 12]
-    np.testing.assert_allclose(
-        curve.p_value, hoeffding_bentkus_p_value(means.mean(axis=0), 12, 0.6)
-    )
+    names = np.unique(np.arange(12).astype(str)).astype(int)  # "10" comes before "2"
+    np.testing.assert_allclose(curve.p_value, betting_p_value(means[names], 0.6))
+    np.testing.assert_allclose(curve.variance, means.var(axis=0))
+    beyond = betting_p_value(means[names], curve.upper.max() + 1e-4)
+    assert beyond[curve.upper.argmax()] <= 0.1
     wrong = loss < 0.5  # exact only if no group has two rows
     np.testing.assert_array_equal(
         risk_curve(wrong, target=0.6, groups=np.arange(60)).p_value,
