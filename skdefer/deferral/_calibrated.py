@@ -18,7 +18,7 @@ from skdefer.deferral._risks import (
     make_risk,
     safest_threshold,
 )
-from skdefer.deferral._unseen_rows import draw_rows, row_digests
+from skdefer.deferral._unseen_rows import copies_are_common, draw_rows, row_digests
 from skdefer.exceptions import RiskNotControlledError, RiskNotControlledWarning
 from skdefer.metrics._reading import read_answers
 from skdefer.policies._base import BasePolicy
@@ -114,7 +114,10 @@ class CalibratedMixin(DelegatingMixin):
         """Choose a threshold on rows that taught nothing."""
         inner = self.estimator_
         # Bets are settled row after row: in an order that no sorting has chosen.
-        order = np.argsort(row_digests(X, self._salt), kind="stable")
+        digests = row_digests(X, self._salt)
+        order = np.argsort(digests, kind="stable")
+        if groups is None and not copies_are_common(digests):
+            order = order[np.unique(digests[order], return_index=True)[1]]  # a row twice is one
         X, y, answers, groups = (take_rows(part, order) for part in (X, y, answers, groups))
         if inner._rejects_only:
             if answers is not None:

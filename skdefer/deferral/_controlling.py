@@ -52,8 +52,15 @@ class Found:
 
     threshold: float | None  # None: nothing is proven
     sentence: str
-    table: pd.DataFrame
+    columns: dict[str, Any]  # of the table: a value per candidate, risk and stratum
     n_tested: int  # rows, or clusters of them
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What was found at each candidate."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns)
 
 
 @dataclass
@@ -124,7 +131,8 @@ def find_threshold(
             f"Nothing is promised: {len(pilot)} calibration rows leave none to test {control}. "
             "Calibrate with more rows, or groups."
         )
-        return Found(None, sentence, _table(pieces[:0], [], [], candidates, None, None), 0)
+        nothing = np.zeros(len(candidates), dtype=bool)
+        return Found(None, sentence, _columns([], [], [], candidates, nothing, None), 0)
 
     def worst_p(curves: list[RiskCurve]) -> np.ndarray:
         return np.max([curve.p_value for curve in curves], axis=0)
@@ -168,9 +176,9 @@ def find_threshold(
     if valid.any():
         options = np.flatnonzero(valid)
         chosen = int(options[np.abs(options - goal).argmin()])
-    table = _table(pieces, curves, upper, candidates, valid, chosen)
+    columns = _columns(pieces, curves, upper, candidates, valid, chosen)
     if control.method == "crc":
-        table["p_value"] = np.nan  # nothing is tested
+        columns["p_value"] = np.full(len(columns["p_value"]), np.nan)  # nothing is tested
     unit = "rows" if clusters is None else "groups"
     if chosen is None:
         # The threshold that needs the least change of targets.
@@ -179,13 +187,13 @@ def find_threshold(
         sentence = _failure(
             control, pieces, curves, upper, candidates, nearest, f"{n_tested} {unit}"
         )
-        return Found(None, sentence, table, n_tested)
+        return Found(None, sentence, columns, n_tested)
     each = "" if strata is None else f" in each of {len(np.unique(strata))} groups,"
     sentence = (
         f"{control.confidence}, {control}{each} on rows drawn like the {n_tested} "
         f"{'' if unit == 'rows' else 'groups '}that tested it."
     )
-    return Found(float(candidates[chosen]), sentence, table, n_tested)
+    return Found(float(candidates[chosen]), sentence, columns, n_tested)
 
 
 def _candidates(rows: CalibrationRows, pilot: np.ndarray, thresholds: Any) -> np.ndarray:
@@ -231,46 +239,35 @@ def _on_path(values: np.ndarray, path: np.ndarray, size: int) -> np.ndarray:
     return everywhere
 
 
-def _table(
+def _columns(
     pieces: list[_Piece],
     curves: list[RiskCurve],
     upper: list[np.ndarray],
     candidates: np.ndarray,
-    valid: np.ndarray | None,
+    valid: np.ndarray,
     chosen: int | None,
-) -> pd.DataFrame:
-    import pandas as pd
+) -> dict[str, Any]:
+    """Lay out what was found, piece after piece."""
+    k, m = len(pieces), len(candidates)
 
-    columns = [
-        "threshold",
-        "risk",
-        "group",
-        "value",
-        "n_counted",
-        "target",
-        "upper",
-        "p_value",
-        "valid",
-        "chosen",
-    ]
-    parts = [
-        pd.DataFrame(
-            {
-                "threshold": candidates,
-                "risk": piece.risk.name,
-                "group": piece.stratum,
-                "value": curve.risk,
-                "n_counted": curve.n_counted,
-                "target": piece.risk.target,
-                "upper": bound,
-                "p_value": curve.p_value,
-                "valid": valid,
-                "chosen": np.arange(len(candidates)) == (-1 if chosen is None else chosen),
-            }
-        )
-        for piece, curve, bound in zip(pieces, curves, upper, strict=True)
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    def joined(values: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.zeros(0), *values])
+
+    def each(values: list[Any]) -> np.ndarray:
+        return np.repeat(np.array([*values, None], dtype=object)[:-1], m)
+
+    return {
+        "threshold": np.tile(candidates, k),
+        "risk": each([piece.risk.name for piece in pieces]),
+        "group": each([piece.stratum for piece in pieces]),
+        "value": joined([curve.risk for curve in curves]),
+        "n_counted": joined([curve.n_counted for curve in curves]).astype(int),
+        "target": np.repeat([piece.risk.target for piece in pieces], m),
+        "upper": joined(upper),
+        "p_value": joined([curve.p_value for curve in curves]),
+        "valid": np.tile(valid, k),
+        "chosen": np.tile(np.arange(m) == (-1 if chosen is None else chosen), k),
+    }
 
 
 def _failure(

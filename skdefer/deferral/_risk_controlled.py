@@ -81,7 +81,8 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
     by : str or callable, default=None
         A column of X, or a function of X that gives a label per row: the site, the sex, the
         device. Every risk is then kept within its target in each of these groups of calibration
-        rows, by one threshold for all. Of groups that are not among them nothing is promised.
+        rows, by one threshold for all. Of groups that are not among them nothing is promised. The
+        estimator sees the column, too.
     pos_label : label, default=None
         For "false_negative_rate"; of two classes the second one.
     loss_bound : float, default=1.0
@@ -91,8 +92,9 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
         fixed beforehand. Handing over all and none are always among them, and 0.
     validation_fraction : float or None, default=0.2
         Share of the rows of ``fit`` (of ``groups``) that calibrates. They are chosen by their
-        content, so that copies of a row are never on both sides. None: all rows teach, and nothing
-        is promised until :meth:`calibrate` is called.
+        content, so that copies of a row are not on both sides, and count once; unless X has so few
+        values that equal rows are common. None: all rows teach, and nothing is promised until
+        :meth:`calibrate` is called.
     pilot_fraction : float, default=0.2
         Share of the calibration rows that only says which thresholds are tested, and in what
         order; the others test. With "holm" and ``thresholds`` of your own there is neither to

@@ -34,8 +34,18 @@ def row_digests(X: Any, salt: str = "") -> np.ndarray:
     return row_keys(X.to_numpy() if hasattr(X, "columns") else X, salt=salt)
 
 
+def copies_are_common(digests: np.ndarray) -> bool:
+    """Whether equal rows are a matter of few values, not of rows that came twice.
+
+    They are where there are in effect fewer contents (by Kish's number, the squared sum of the
+    copies over the sum of their squares) than a quarter of the rows.
+    """
+    copies = np.unique(digests, return_counts=True)[1]
+    return len(digests) / np.square(copies).sum() * len(digests) < len(digests) / 4
+
+
 def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
-    """Choose a share of the rows, by a digest of their content: copies of a row go together.
+    """Choose a share of the rows by a digest of their content.
 
     Parameters
     ----------
@@ -43,17 +53,23 @@ def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
     groups : array-like of shape (n_rows,) or None
         Whole groups are chosen then.
     fraction : float
-        Share of the distinct rows, or of the groups; one at least.
+        Share of the rows, or of the groups; one at least.
     salt : str
         Another one chooses others.
 
     Returns
     -------
     chosen : ndarray of bool of shape (n_rows,)
-        The same ones in any order of the rows.
+        The same ones in any order of the rows. Copies of a row go together, unless they are
+        common: few contents would then stand for all.
     """
     digests = row_digests(X if groups is None else np.asarray(groups).reshape(-1, 1), salt)
-    unit = np.unique(digests, return_inverse=True)[1]
+    if groups is None and copies_are_common(digests):
+        unit = np.empty(len(digests), dtype=np.intp)
+        shuffled = np.random.default_rng(list(salt.encode())).permutation(len(digests))
+        unit[np.argsort(digests, kind="stable")] = shuffled
+    else:
+        unit = np.unique(digests, return_inverse=True)[1]
     return unit < max(1, round(fraction * (unit.max() + 1)))
 
 

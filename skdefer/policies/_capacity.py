@@ -53,6 +53,8 @@ class CapacityPolicy(BasePolicy):
     prices_ : ndarray of shape (n_experts,)
         What one row more of each expert's would bring, on the cross-fitted scores of ``fit``, in
         the unit of the score. 0: the expert has time left.
+    batch_size_ : float
+        How many rows the limits are for, in a stream.
     loads_ : ndarray of shape (n_experts,)
         Share of the rows of ``fit`` that each expert gets: the promise.
     system_accuracy_ : float
@@ -138,7 +140,7 @@ class CapacityPolicy(BasePolicy):
 
     @property
     def holds_expert_state(self):  # type: ignore[override]
-        """Whether it knows something of each expert: prices, or limits of his own."""
+        """Whether it knows something of each expert: prices, or limits of its own."""
         each = (self.capacity, self.minimum)
         return (
             self.scope == "stream"
@@ -157,8 +159,8 @@ class CapacityPolicy(BasePolicy):
         self.limits_ = self._limits(score.shape[1], capacity)
         rows = np.repeat(np.arange(len(score)), _times(weight))
         score = score[rows]
-        size = weight.sum() if self.batch_size is None else self.batch_size
-        chosen, self.prices_ = solve(score, self.limits_.scaled(len(rows) / size))
+        self.batch_size_ = float(self.batch_size or weight.sum())
+        chosen, self.prices_ = solve(score, self.limits_.scaled(len(rows) / self.batch_size_))
         panel = self._by_price(score) if self.scope == "stream" else _marked(chosen, score.shape)
         self.loads_ = panel.mean(axis=0)
         self.system_accuracy_ = system_accuracy_score(
@@ -181,6 +183,22 @@ class CapacityPolicy(BasePolicy):
         if self.scope == "stream":
             return self._by_price(score)
         return _marked(solve(score, limits)[0], score.shape)
+
+    def prices(self, score):
+        """Price the experts' hours for some rows: what one row more of each would bring.
+
+        Parameters
+        ----------
+        score : array-like of shape (n_rows, n_experts)
+            As in :meth:`route`.
+
+        Returns
+        -------
+        price : ndarray of shape (n_experts,)
+            In a stream ``prices_``, in a batch those of its own; see :func:`assignment_prices`.
+        """
+        score, limits = self._checked(score)
+        return self.prices_.copy() if self.scope == "stream" else solve(score, limits)[1]
 
     def take(self, score, used=None):
         """Hand over the next rows of a day, given what each expert has had; nothing is kept.

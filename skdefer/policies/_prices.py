@@ -203,6 +203,7 @@ class _Search:
                 continue
             # Rows that are not looked at bear no greater change of prices than their width.
             price = _middle(flow, width / self.unit / 4 if rest.any() else np.inf) * self.unit
+            price = _clip(price, self.limits)
             if not rest.any() or np.ptp(np.append(price - start, 0.0)) <= width:
                 break
             torn = rest & (self._choices(price)[0] != self.chosen).any(axis=1)

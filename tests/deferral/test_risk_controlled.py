@@ -17,6 +17,8 @@ from skdefer import (
     RiskControlledDeferralClassifier,
     TunedDeferralClassifierCV,
 )
+from skdefer.deferral._risks import CalibrationRows
+from skdefer.deferral._unseen_rows import draw_rows
 from skdefer.exceptions import (
     RiskNotControlledError,
     RiskNotControlledWarning,
@@ -84,8 +86,6 @@ def test_the_table_says_what_predict_does():
     names = ["system_error", "kept_error", "deferral_rate", "expected_cost"]
     clf = calibrated(inner(cost=0.1), risk=names, target=[0.3, 0.4, 0.9, 0.4], random_state=3)
     table = at_its_threshold(clf).set_index("risk")
-    from skdefer.deferral._unseen_rows import draw_rows
-
     tests = ~draw_rows(X_CAL, None, 0.2, "3|pilot")
     labels, route = clf.predict(X_CAL, expert_predictions=SAID[500:1000], return_route=True)
     wrong, asked = (labels != Y_CAL)[tests], (route > 0)[tests]
@@ -312,17 +312,28 @@ def test_rows_with_few_values_are_equal_by_chance():
     assert clf.certified_
 
 
-def test_copies_of_a_row_are_on_one_side():
-    twice, y, said = (
-        np.vstack([X_FIT, X_FIT]),
-        np.append(Y_FIT, Y_FIT),
-        np.append(SAID[:500], SAID[:500]),
-    )
+def test_a_row_that_came_twice_is_one():
+    twice, y = np.vstack([X_FIT, X_FIT]), np.append(Y_FIT, Y_FIT)
+    said = np.append(SAID[:500], SAID[:500])
     clf = controlled(target=0.3).fit(twice, y, expert_predictions=said)
     once = controlled(target=0.3).fit(X_FIT, Y_FIT, expert_predictions=SAID[:500])
-    assert clf.n_calibration_ == 2 * once.n_calibration_
+    assert clf.n_calibration_ == once.n_calibration_
+    assert clf.threshold_ == pytest.approx(once.threshold_, abs=0.05)
     with pytest.raises(ValueError, match="known by the content"):
         once.calibrate(twice, y, expert_predictions=said)
+
+
+def test_few_contents_do_not_stand_for_all():
+    coarse = (X[:1000, :3] > 0).astype(float)  # eight contents
+    drawn = draw_rows(coarse, None, 0.2, "0")
+    assert drawn.sum() == 200
+    shares = [(coarse[rows].mean(axis=0)).round(2) for rows in (drawn, ~drawn)]
+    np.testing.assert_allclose(*shares, atol=0.12)
+    order = np.random.default_rng(0).permutation(1000)
+    again = draw_rows(coarse[order], None, 0.2, "0")
+    kinds = [np.sort(coarse[rows] @ [1, 2, 4]) for rows in (drawn, order[again])]
+    np.testing.assert_array_equal(*kinds)
+    assert (draw_rows(coarse, None, 0.2, "1") != drawn).any()
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -386,8 +397,6 @@ def test_missing_answers_count_as_predict_would_have_it(on_missing):
     said[np.random.default_rng(0).random(said.shape) < 0.2] = None
     clf = calibrated(inner(on_missing=on_missing), said=said, target=0.4)
     row = clf.risk_table_[clf.risk_table_["threshold"] == 0].iloc[0]
-    from skdefer.deferral._risks import CalibrationRows
-
     served = CalibrationRows(clf.estimator_, clf._policy, X_CAL, Y_CAL, said[500:1000]).at(0.0)
     if on_missing != "raise":
         clf.estimator_._set_policy(clf._policy)

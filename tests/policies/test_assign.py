@@ -181,6 +181,13 @@ def test_one_expert_gets_the_best_rows_and_a_price_midway():
     assert assignment_prices(score, None, minimum=4) == pytest.approx([-0.2])
 
 
+def test_who_has_time_left_has_no_price():
+    score = np.column_stack([np.random.default_rng(0).normal(size=(50, 2)), np.full(50, -1.0)])
+    price = assignment_prices(score, [5, 60, 3])
+    assert price[0] > 0
+    assert price[1:].tolist() == [0, 0]
+
+
 def test_a_price_is_what_one_row_more_would_bring():
     score, J = np.random.default_rng(0).normal(size=(60, 3)), 3
     price = assignment_prices(score, 9)

@@ -11,7 +11,14 @@ from skdefer import DeferralClassifier
 from skdefer.exceptions import CapacityWarning, StaleThresholdWarning
 from skdefer.experts import CallableExpert
 from skdefer.metrics import system_accuracy_score
-from skdefer.policies import BudgetPolicy, CapacityPolicy, CostPolicy, TopKPolicy, assign
+from skdefer.policies import (
+    BudgetPolicy,
+    CapacityPolicy,
+    CostPolicy,
+    TopKPolicy,
+    assign,
+    assignment_prices,
+)
 from skdefer.policies._vote import first_choice
 from tests.conftest import make_data
 from tests.policies.linear_program import greatest_sum
@@ -129,8 +136,19 @@ def test_limits_are_for_as_many_rows_as_it_says():
     day = fit(CapacityPolicy([5, 10, None], scope="stream", batch_size=100), score)
     all_rows = fit(CapacityPolicy([50, 100, None], scope="stream"), score)
     np.testing.assert_array_equal(day.prices_, all_rows.prices_)
-    weighted = fit(CapacityPolicy([50, 100, None], scope="stream"), score, np.full(1000, 0.1))
-    assert weighted.loads_[0] == pytest.approx(0.5), "of 100 rows that count, 50"
+    # Rows that count a tenth each: all of them together are 100 rows.
+    weighted = fit(CapacityPolicy([5, 10, None], scope="stream"), score, np.full(1000, 0.1))
+    np.testing.assert_array_equal(weighted.prices_, all_rows.prices_)
+    assert (day.batch_size_, all_rows.batch_size_) == (100, 1000)
+    assert weighted.batch_size_ == pytest.approx(100)
+
+
+@pytest.mark.parametrize("scope", ["batch", "stream"])
+def test_prices_of_other_rows(scope):
+    score, other = make_score(), make_score(200, seed=1)
+    policy = fit(CapacityPolicy([20, 50, None], scope=scope), score)
+    wanted = policy.prices_ if scope == "stream" else assignment_prices(other, [20, 50, None])
+    np.testing.assert_array_equal(policy.prices(other), wanted)
 
 
 def test_weights_that_are_no_whole_numbers():
