@@ -38,7 +38,7 @@ from skdefer.policies import BasePolicy, CapacityPolicy, CostPolicy, assign, ass
 from skdefer.rejectors import ConfidenceRejector
 
 SIZES = [(1000, 10), (10_000, 20), (100_000, 50), (1_000_000, 50)]
-KINDS = ["alike", "unlike", "tied"]
+KINDS = ["alike", "unlike", "heavy-tailed", "tied"]
 LARGEST = {"highs": 200_000, "ortools flow": 200_000, "ortools matching": 10_000}  # scores
 LIMIT_SECONDS = 120
 CASES = [
@@ -61,6 +61,8 @@ def make(n, J, kind):
         return rng.integers(-3, 8, (n, J)) / 10, np.full(J, n // (2 * J))
     score = rng.normal(size=(n, 1)) * 0.2 + rng.normal(0, 0.3, J)
     score = score + rng.normal(size=(n, J)) * rng.uniform(0.02, 0.4, J)
+    if kind == "heavy-tailed":
+        score = np.exp(4 * score) - 1
     share = rng.lognormal(0, 1.5, J)
     return score, np.floor(n / 2 * share / share.sum()).astype(int)
 

@@ -68,7 +68,7 @@ class CapacityDisplay(Display):
 
     >>> display.frame().round(2)
       expert  load  capacity  minimum  price
-    0  dr. b     1       1.0      0.0    0.3
+    0  dr. b     1       1.0      0.0    0.4
     1  dr. c     1       inf      0.0    0.0
     """
 
@@ -115,7 +115,7 @@ class CapacityDisplay(Display):
             If matplotlib is not installed.
         """
         cls._need_matplotlib()
-        policy = getattr(estimator, "policy_", None)
+        policy: Any = getattr(estimator, "policy_", None)
         if not hasattr(policy, "limits_"):
             raise TypeError(
                 f"{type(estimator).__name__} has no fitted CapacityPolicy; expected a deferral "

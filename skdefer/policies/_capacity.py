@@ -37,7 +37,8 @@ class CapacityPolicy(BasePolicy):
         rows like those of ``fit``. :meth:`take` holds them row by row.
     batch_size : int or None, default=None
         How many rows a limit is for, in a stream: with 500 rows a day and 40 readings a day,
-        ``capacity=40, batch_size=500``. None: as many as the rows of ``fit``.
+        ``capacity=40, batch_size=500``. None: as many as the rows that it learns from, which are
+        those of ``fit``, or the held-out ones of a network.
     max_per_row : int, default=1
         The most experts per row. A row goes to its best ones, within their hours, if each of them
         gains alone; they vote.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skdefer.policies._choices import Choices, blocks, choose, near_rows, slope
 from skdefer.policies._flow import AWAY, FAR, Flow, Limits
 
 _SMALL = 1000  # rows that are looked at all together
@@ -16,7 +17,10 @@ _GROWTH = 4  # of samples
 _MANY = 50_000  # rows above which ties are split at random, so that few rows are tied
 _TIE = 1e-9  # how far, as a share of the greatest gain
 _GRID = 2.0**-40  # the unit of scores and prices, as a share of the greatest gain
-_BLOCK = 1 << 14  # rows looked at together, to stay in the cache
+_NEAR = 40  # rows of each expert that are looked at in any case
+_LOCAL = 0.25  # as a share of these: rows that say how loads answer to prices
+_SHARES = (1.0, 0.3, 0.1)  # of a correction, the greater ones first
+_PROPORTION = 0.3  # the greatest change of a price in one correction
 _STEPS = 8  # corrections of prices per sample, at the most
 
 
@@ -65,7 +69,7 @@ def solve(score: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
 def _unit(score: np.ndarray, limits: Limits) -> float:
     """The grid on which scores and prices are integers."""
     greatest = 0.0
-    for block in _blocks(len(score)):
+    for block in blocks(len(score)):
         part = score[block]
         part = np.where(np.isfinite(part), part, 0.0)
         greatest = max(greatest, part.max(initial=0.0))
@@ -84,15 +88,11 @@ def _allowed(score: np.ndarray, limits: Limits, unit: float) -> np.ndarray:
     useless[:, limits.upper == 0] = True
     if n_rows > _MANY:
         random = np.random.default_rng(0)
-        for block in _blocks(n_rows):
+        for block in blocks(n_rows):
             part = score[block]
             part += random.random(part.shape) * (_TIE / _GRID * unit)
     score[useless] = -np.inf
     return score
-
-
-def _blocks(n_rows: int):
-    return (slice(i, i + _BLOCK) for i in range(0, n_rows, _BLOCK))
 
 
 class _Search:
@@ -106,68 +106,64 @@ class _Search:
         self._look(price)
         if not rough:
             self._correct()
-        self._settle(len(self.score) if rough else self._some())
+        self._settle(rough)
 
     def _look(self, price: np.ndarray) -> None:
-        """See what the rows choose at these prices, and how far each is from another choice."""
+        """See what the rows choose at these prices, and how many are in the wrong place."""
         limits = self.limits
         self.price = price = _clip(price, limits)
-        self.chosen, self.margin, bound = self._choices(price)
+        self.choices = self._choices(price)
         above = price[:-1] - price[-1]
         dear, cheap = above > 0, above < 0
+        bound = self.choices.gain
         bound += (above[dear] * limits.upper[dear]).sum()
         bound += (above[cheap] * limits.lower[cheap]).sum()
         if price[-1] > 0:
             bound += price[-1] * limits.pool
         self.bound = bound  # no assignment gains more
-        self.load = _count(self.chosen, len(above))
+        self.load = self.choices.load(len(above))
         target = np.clip(self.load, limits.lower, limits.upper)
         self.target = np.where(dear, limits.upper, np.where(cheap, limits.lower, target))
 
-    def _choices(self, price: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Experts of each row, how far it is from another choice, and the sum of gains."""
-        n_rows, m = len(self.score), self.limits.per_row
-        chosen, margin, gain = np.empty((n_rows, m), dtype=np.intp), np.empty(n_rows), 0.0
-        for block in _blocks(n_rows):
-            chosen[block], margin[block], more = _choose(self.score[block] - price[:-1], m)
-            gain += more
-        return chosen, margin, gain
+    def _choices(self, price: np.ndarray) -> Choices:
+        return choose(self.score, price[:-1], self.limits.per_row)
+
+    def _over(self) -> float:
+        """Rows by which all experts together miss the pool."""
+        total = self.target.sum() - self.limits.pool if np.isfinite(self.limits.pool) else 0.0
+        return abs(total) if self.price[-1] > 0 else max(total, 0.0)
 
     def _excess(self) -> float:
         """Rows that are in the wrong place, at least."""
-        total = self.target.sum() - self.limits.pool if np.isfinite(self.limits.pool) else 0.0
-        total = abs(total) if self.price[-1] > 0 else max(total, 0.0)
-        return float(np.abs(self.load - self.target).sum() + total)
+        return float(np.abs(self.load - self.target).sum() + self._over())
 
-    def _some(self) -> int:
-        """How many rows to look at, to move those that are in the wrong place."""
-        return int(min(len(self.score), 200 + 8 * self._excess()))
-
-    def _nearest(self, n: int) -> tuple[np.ndarray, float]:
-        """The ``n`` rows that are nearest to another choice, and how far they are at the most."""
-        if n >= len(self.score):
-            return np.arange(len(self.score)), np.inf
-        width = np.partition(self.margin, n - 1)[n - 1]
-        return np.flatnonzero(self.margin <= width), float(width)
+    def _near(self, times: float = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to look at, so that those in the wrong place can be moved; see ``near_rows``."""
+        J = len(self.load)
+        wrong = np.abs(self.load - self.target) + self._over() / J
+        return near_rows(self.choices, J + 1, times * np.append(_NEAR + 8 * wrong, _NEAR))
 
     def _correct(self) -> None:
         """Newton's steps on the bound, as long as it falls."""
         for _ in range(_STEPS):
-            excess, best = self._excess(), (self.price, self.bound)
-            if excess <= 2 * len(self.price):
+            excess, start, bound = self._excess(), self.price, self.bound
+            if excess <= 2 * len(start):
                 return
-            self._look(self._step(*self._nearest(self._some())))
-            if not self.bound < best[1]:
-                self._look(best[0])
+            better = self._step(*self._near(_LOCAL))
+            for share in _SHARES:
+                self._look(start + share * (better - start))
+                if self.bound < bound:
+                    break
+            else:
+                self._look(start)
                 return
             if self._excess() > excess / 2:
                 return
 
-    def _step(self, rows: np.ndarray, width: float) -> np.ndarray:
+    def _step(self, rows: np.ndarray, width: np.ndarray) -> np.ndarray:
         """Better prices: rows between two choices say how loads answer to prices."""
         limits, J = self.limits, len(self.price) - 1
-        slope = _slope(self.score[rows] - self.price[:-1], limits.per_row) / max(2 * width, 1e-300)
-        slope[np.diag_indices(J)] += 0.5 / max(2 * width, 1e-300)
+        falls, width = slope(self.choices, rows, width), 2 * width[:-1]
         held = (self.target != self.load) | (self.price[:-1] != self.price[-1])
         share = np.eye(J)[:, held]
         wrong = (self.load - self.target)[held]
@@ -177,41 +173,47 @@ class _Search:
             wrong = np.append(wrong, self.load[~held].sum() + self.target[held].sum() - limits.pool)
         if not share.size:
             return self.price
-        change = np.linalg.lstsq(share.T @ slope @ share, wrong, rcond=1e-12)[0]
+        change = np.linalg.lstsq(share.T @ falls @ share, wrong, rcond=1e-12)[0]
         price = self.price.copy()
-        price[:-1] += np.clip(share @ change, -2 * width, 2 * width)
+        # Not far beyond the rows that were counted, and only so far in proportion.
+        own = np.abs(price[:-1])
+        farthest = np.minimum(width, np.where(own > 0, _PROPORTION * own, np.inf))
+        price[:-1] += np.clip(share @ change, -farthest, farthest)
         if pooled:
-            price[-1] = max(0.0, price[-1] + np.clip(change[-1], -2 * width, 2 * width))
+            price[-1] += np.clip(change[-1], -width.max(), width.max())
             price[:-1][~held] = price[-1]
         return price
 
-    def _settle(self, n: int) -> None:
-        """Bring loads within their limits by moving rows, the ``n`` nearest to a move at first.
+    def _settle(self, all_rows: bool) -> None:
+        """Bring loads within their limits by moving rows, those near to another choice at first.
 
         In the end no row that was not looked at would rather be elsewhere.
         """
-        start, J = self.price, self.score.shape[1]
-        rows, width = self._nearest(n)
+        start, n_rows, times = self.price, len(self.score), 1
+        chosen, everyone = self.choices.chosen, np.arange(n_rows)
+        rows, width = (everyone, np.inf) if all_rows else self._near()
         while True:
-            rest = np.ones(len(self.score), dtype=bool)
+            rest = np.ones(n_rows, dtype=bool)
             rest[rows] = False
-            flow = self._flow(rows, _count(self.chosen[rest], J))
+            flow = self._flow(rows, self.choices.load(len(self.load), rest))
             self.lacking = flow.run()
             if self.lacking.any() and rest.any():
-                n = min(len(self.score), 4 * n)
-                rows = np.union1d(rows, self._nearest(n)[0])
+                times *= 4
+                more = self._near(times)[0]
+                rows = everyone if len(more) <= len(rows) else np.union1d(rows, more)
                 continue
-            # Rows that are not looked at bear no greater change of prices than their width.
-            price = _middle(flow, width / self.unit / 4 if rest.any() else np.inf) * self.unit
+            # Rows that are not looked at bear no greater change of prices than the widths.
+            least = np.min(width)
+            price = _middle(flow, least / self.unit / 4 if rest.any() else np.inf) * self.unit
             price = _clip(price, self.limits)
-            if not rest.any() or np.ptp(np.append(price - start, 0.0)) <= width:
+            if not rest.any() or np.ptp(np.append(price - start, 0.0)) <= least:
                 break
-            torn = rest & (self._choices(price)[0] != self.chosen).any(axis=1)
+            torn = rest & (self._choices(price).chosen != chosen).any(axis=1)
             if not torn.any():
                 break
             rows = np.union1d(rows, np.flatnonzero(torn))
-        self.flow, self.price = flow, price
-        self.chosen[rows] = _positions(flow.served.T, self.limits.per_row)
+        chosen[rows] = _positions(flow.served.T, self.limits.per_row)
+        self.flow, self.price, self.chosen = flow, price, chosen
 
     def _flow(self, rows: np.ndarray, taken: np.ndarray) -> Flow:
         """Some rows, within what the others leave of the limits."""
@@ -249,50 +251,6 @@ def _clip(price: np.ndarray, limits: Limits) -> np.ndarray:
     own = np.where(limits.lower > 0, price[:-1], np.maximum(price[:-1], pool))
     own = np.where(np.isfinite(limits.upper), own, np.minimum(own, pool))
     return np.append(own, pool)
-
-
-def _choose(net: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """As ``_Search._choices``, of scores net of prices, which may be written over."""
-    n_rows, J = net.shape
-    if m == 1:  # by far the most frequent, and quicker than a sort
-        best, row = net.argmax(axis=1), np.arange(n_rows)
-        first = net[row, best]
-        net[row, best] = -np.inf
-        second = net.max(axis=1)
-        chosen = np.where(first > 0, best, -1)[:, None]
-        nearest = np.abs(first)
-    else:
-        order = np.argsort(-net, axis=1, kind="stable")[:, : m + 1]
-        ranked = np.take_along_axis(net, order, axis=1)
-        chosen = np.sort(np.where(ranked[:, :m] > 0, order[:, :m], -1), axis=1)
-        chosen = np.pad(chosen, ((0, 0), (m - chosen.shape[1], 0)), constant_values=-1)
-        first = ranked[:, m - 1] if m <= J else np.full(n_rows, -np.inf)
-        second = ranked[:, m] if m < J else np.full(n_rows, -np.inf)
-        nearest = np.abs(net).min(axis=1)
-        best = None
-    full = first > 0
-    margin = np.where(full, first - np.where(full, np.maximum(second, 0), 0), nearest)
-    gain = first[full].sum() if m == 1 else np.maximum(ranked[:, :m], 0).sum()
-    return chosen, margin, float(gain)
-
-
-def _slope(net: np.ndarray, m: int) -> np.ndarray:
-    """Count between which experts (or the model) the rows stand, as a graph's Laplacian."""
-    J = net.shape[1]
-    order = np.argsort(-net, axis=1, kind="stable")[:, : m + 1]
-    ranked = np.take_along_axis(net, order, axis=1)
-    full = ranked[:, min(m, J) - 1] > 0
-    first = np.where(full, order[:, min(m, J) - 1], np.abs(net).argmin(axis=1))
-    second = np.full(len(net), J)
-    if m < J:
-        second = np.where(full & (ranked[:, m] > 0), order[:, m], J)
-    pairs = np.bincount(first * (J + 1) + second, minlength=(J + 1) ** 2).reshape(J + 1, J + 1)
-    pairs = (pairs + pairs.T).astype(float)
-    return (np.diag(pairs.sum(axis=1)) - pairs)[:J, :J]
-
-
-def _count(chosen: np.ndarray, J: int) -> np.ndarray:
-    return np.bincount(chosen.ravel() + 1, minlength=J + 1)[1:].astype(float)
 
 
 def _positions(served: np.ndarray, m: int) -> np.ndarray:

@@ -189,7 +189,7 @@ def test_one_row(name):
         case = make_case(seed, n_rows=1)
         found = flat(call(name, case))
         doubled = flat(call(name, rows_of(case, [0, 0])))
-        if name in ("cost_curve", "deferral_curve", "risk_coverage_curve"):  # which have a point per row
+        if name in ("cost_curve", "deferral_curve", "risk_coverage_curve"):  # a point per row
             found, doubled = found[[0, -1]], doubled[[0, -1]]
         np.testing.assert_allclose(found, doubled)
 
