@@ -394,7 +394,8 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
         if not self.score_is_calibrated and cost.any():
             warnings.warn(
                 f"The scores of {type(self).__name__} order rows but are not in units of the cost: "
-                "a cost taken off them has no exact meaning. Use a budget instead.",
+                "a cost taken off them has no exact meaning. Pass cost=0 and limit the share "
+                "handed over by a BudgetPolicy; scorers and reports take prices of their own.",
                 UncalibratedScoreWarning,
                 stacklevel=3,
             )

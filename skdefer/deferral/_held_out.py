@@ -26,6 +26,8 @@ class Rows:
     weight: np.ndarray  # (n,)
     answers: np.ndarray | None  # (n, J), labels; None: there is no record
     codes: np.ndarray | None  # (n, J), the answers as positions in classes_, or negative
+    seen: Any  # the rows of fit as the user passed them, all of them
+    place: np.ndarray | None = None  # (n,), which of these the rows are; None: all
 
     def take(self, rows: np.ndarray) -> Rows:
         """Take some of the rows."""
@@ -35,7 +37,13 @@ class Rows:
             self.weight[rows],
             None if self.answers is None else self.answers[rows],
             None if self.codes is None else self.codes[rows],
+            self.seen,
+            rows if self.place is None else self.place[rows],
         )
+
+    def raw(self) -> Any:
+        """Give the rows as the user passed them, without columns that only experts see."""
+        return self.seen if self.place is None else take_rows(self.seen, self.place)
 
 
 def hold_out(
@@ -127,11 +135,11 @@ class HeldOutMixin(DeferralMixin):
         weight = np.repeat(held.weight, priority.shape[1])
         return best_threshold(priority.ravel(), gain.ravel(), weight, lowest=-1.0, highest=1.0)
 
-    def _fit_policy(self, policy: Any, held: Rows, seen: Any, held_out: np.ndarray) -> None:
-        proba, loss = self._proba_and_losses(held.X)
+    def _fit_policy(self, policy: Any, held: Rows) -> None:
+        proba, loss = self._read_network(held.X)
         loss = loss * self._error_unit()
         own = [expert.cost for expert in self.experts_]
-        rows = take_rows(seen, held_out)
+        rows = held.raw()
         cost = resolve_cost(self.cost, self.routes_[1:], own, rows, len(held.y))
         cost = np.broadcast_to(cost, (len(held.y), self.n_experts_))
         policy.fit(

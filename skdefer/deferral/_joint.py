@@ -62,12 +62,14 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     memory : str or joblib.Memory, default=None
         Keeps bought answers.
     solver : {"adam", "lbfgs"}, default="adam"
-        "lbfgs" takes all rows at once: tens of times faster for linear and small networks, and
-        without chance. It reads neither ``batch_size`` nor ``learning_rate_init``.
+        "lbfgs" takes all rows at once: tens of times faster for linear and small networks with a
+        ``weight_decay``, and without chance. It reads neither ``batch_size`` nor
+        ``learning_rate_init``.
     learning_rate_init : float, default=0.001
         Step size of Adam.
     weight_decay : float, default=0.0
-        L2 penalty.
+        L2 penalty; ``1 / n_rows`` is that of ``LogisticRegression(C=1)``. Without one, classes
+        that a network can tell apart perfectly drive its weights off, and "lbfgs" after them.
     batch_size : int, default=128
         Rows per step; all of them, in order, where there are no more.
     max_iter : int, default=200
@@ -278,19 +280,21 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
 
         codes = self._completed(rows, seed)
         self._taught = (codes != MISSING).any(axis=0)
-        right = np.where(codes == MISSING, np.nan, codes == rows.y[:, None])
+        right = np.where(codes == MISSING, np.nan, codes == rows.y[:, None])[:, self._taught]
         tensors = self._tensors(rows.X, rows.y, right)
-        surrogate = self.surrogate_.loss
+        surrogate, columns = self.surrogate_.loss, self._taught_columns()
         self._try_out(surrogate, *tensors[1:])
         head = self.module_.head
-        # Of losses that order rows the best constants may lie at infinity, where nothing is learned.
+        # Losses that order rows may have their best constants at infinity, where nothing moves.
         if self.solver == "adam" and self.surrogate_.is_calibrated and not head.weight.any():
             (weight,) = self._tensors(rows.weight)
-            start = best_constants(surrogate, head.out_features, weight, *tensors[1:])
-            head.bias.data.copy_(start)
+            n_scores = len(self.classes_) + right.shape[1]
+            start = best_constants(surrogate, n_scores, weight, *tensors[1:])
+            head.bias.data[slice(None) if columns is None else columns] = start
 
         def loss(module, X, y, expert_correct):
-            return surrogate(module(X), y, expert_correct)
+            scores = module(X)
+            return surrogate(scores if columns is None else scores[:, columns], y, expert_correct)
 
         return loss, tensors
 
@@ -304,7 +308,7 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         answers = completion.complete(
             rows.answers,
             self.classes_[rows.y],
-            X=None if hasattr(self.backbone, "encode") else rows.X,  # tokens are no features
+            X=rows.raw() if hasattr(self.backbone, "encode") else rows.X,  # texts, not tokens
             sample_weight=rows.weight,
             classes=self.classes_,
         )
@@ -315,12 +319,23 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         import torch
 
         n_columns = len(self.classes_) + expert_correct.shape[1]
-        scores = torch.zeros(len(y), n_columns, dtype=expert_correct.dtype)
-        value = surrogate(scores, y, expert_correct)
+        scores = torch.zeros(len(y), n_columns, dtype=expert_correct.dtype, requires_grad=True)
+        try:
+            value = surrogate(scores, y, expert_correct)
+        except TypeError as error:
+            raise ValueError(
+                f"loss can't be called with (scores, y, expert_correct): {error}. See "
+                "skdefer.losses for the form."
+            ) from error
         if not torch.is_tensor(value) or value.shape != (len(y),):
             raise ValueError(
                 f"loss gives {tuple(value.shape) if torch.is_tensor(value) else type(value)} for "
                 f"{len(y)} rows; expected a tensor of shape ({len(y)},), a number per row."
+            )
+        if not value.requires_grad:
+            raise ValueError(
+                "loss does not depend on the scores in a way that can be learned: its value has no "
+                "gradient. Compute it from scores with torch, without detach() or rounding."
             )
         if n_bad := int((~value.isfinite()).sum()):
             raise ValueError(
@@ -347,14 +362,25 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
 
         return reading(torch.from_numpy(np.ascontiguousarray(scores)), len(self.classes_)).numpy()
 
+    def _taught_columns(self) -> list[int] | None:
+        """Scores of the classes, and of experts with any answer; None: all of them."""
+        K = len(self.classes_)
+        if self._taught.all():
+            return None
+        return [*range(K), *(K + np.flatnonzero(self._taught)).tolist()]
+
     def _priority(self, scores, proba):
+        K, kept = len(self.classes_), proba.max(axis=1, keepdims=True)
+        taught = self._taught[self._columns]
+        # What nothing was learned of has no part in what is read of others.
+        scores = scores[:, np.r_[np.ones(K, dtype=bool), taught]]
+        priority = np.empty((len(proba), len(taught)))
         if self.surrogate_.is_calibrated:
-            accuracy = self._read(self.surrogate_.expert_accuracy, scores)
-            priority = accuracy - proba.max(axis=1, keepdims=True)
+            priority[:, taught] = self._read(self.surrogate_.expert_accuracy, scores) - kept
         else:
-            priority = self._read(self.surrogate_.priority, scores)
-        for j in np.flatnonzero(~self._taught[self._columns]):  # nothing was learned of them
-            priority[:, j] = self._served[j].predict(proba) - proba.max(axis=1)
+            priority[:, taught] = self._read(self.surrogate_.priority, scores)
+        for j in np.flatnonzero(~taught):
+            priority[:, [j]] = self._served[j].predict(proba)[:, None] - kept
         return priority
 
     def _on_offer(self, priority, gain):

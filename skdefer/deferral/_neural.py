@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skdefer.costs import resolve_error_cost
+from skdefer.costs import resolve_cost, resolve_error_cost
 from skdefer.deferral._held_out import HeldOutMixin, Rows, hold_out
 from skdefer.deferral._out_of_fold import check_groups
 from skdefer.deferral._record import buy_answers, check_classes, read_record
@@ -138,10 +138,9 @@ class NeuralDeferralMixin(HeldOutMixin):
         seen = visible(X, panel)
         codes = None if answers is None else encode_answers(answers, self.classes_)
         y_codes = np.searchsorted(self.classes_, y)
-        whole = Rows(self._check_X(seen, reset=True), y_codes, weight, answers, codes)
+        policy = self._checked_policy(panel)
+        whole = Rows(self._check_X(seen, reset=True), y_codes, weight, answers, codes, seen)
         rng = check_random_state(self.random_state)
-        policy = CostPolicy() if self.policy is None else clone(self.policy)
-        warn_of_capacities(policy, panel)
         counted = np.flatnonzero(weight > 0)
         taught, held_out = counted, counted[:0]
         tunes = self.threshold == "tuned" and not self._rejects_only
@@ -189,10 +188,20 @@ class NeuralDeferralMixin(HeldOutMixin):
         elif self.threshold != "tuned":
             self.threshold_ = float(self.threshold)
         if policy.learns:  # before the profiles learn the answers of held-out rows
-            self._fit_policy(policy, held, seen, held_out)
+            self._fit_policy(policy, held)
         self.profiles_ = self._learn_profiles(whole)
         del self._from_contexts
         self._set_policy(policy)
+
+    def _checked_policy(self, panel: dict[str, Expert]) -> Any:
+        """Make the policy, and look at prices, before anything is trained."""
+        policy = CostPolicy() if self.policy is None else clone(self.policy)
+        if hasattr(policy, "_validate_params"):
+            policy._validate_params()
+        warn_of_capacities(policy, panel)
+        if not callable(self.cost):
+            resolve_cost(self.cost, list(panel), [e.cost for e in panel.values()], None, 0)
+        return policy
 
     def _learn_profiles(self, rows: Rows) -> list[ExpertProfile]:
         if self._rejects_only:
@@ -212,14 +221,22 @@ class NeuralDeferralMixin(HeldOutMixin):
             from skdefer.neural._backbone import encode_rows
 
             return encode_rows(backbone, X)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            allow_nd=True,
-            ensure_2d=self.backbone is None,
-        )
+        try:
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=[np.float64, np.float32],
+                allow_nd=True,
+                ensure_2d=self.backbone is None,
+            )
+        except ValueError as error:
+            if "could not convert string" not in str(error):
+                raise
+            raise ValueError(
+                f"{error}. A network reads numbers: encode the columns before it. For texts pass "
+                "backbone=skdefer.neural.TransformerBackbone(...)."
+            ) from error
         if X.ndim > 2 and self.backbone is None:
             raise ValueError(
                 f"X has shape {X.shape}; expected (n_rows, n_features), which is what an MLP "
@@ -296,8 +313,11 @@ class NeuralDeferralMixin(HeldOutMixin):
         return self._proba_and_losses(X)[1]
 
     def _proba_and_losses(self, X):
+        return self._read_network(self._check_X(X, reset=False))
+
+    def _read_network(self, X):
+        """Class probabilities and expected losses of rows that are checked already."""
         # One pass through the network, whatever X is: it may be the costly part.
-        X = self._check_X(X, reset=False)
         scores = self._scores(X, classes_only=self._rejects_only)
         proba = self._proba_of(scores)
         kept = 1.0 - proba.max(axis=1, keepdims=True)

@@ -34,9 +34,11 @@ def realizable_loss(
     expert_correct : tensor of shape (..., n_rows, n_experts)
         1 where the expert is right, 0 where wrong. NaN is refused: masking is not exact here.
     alpha : float, default=1.0
-        Weight of the system; the rest is the classifier's own cross-entropy. With 1 and an expert
-        who is random given the row, the minimiser may hand the wrong rows over (6 % of random
-        problems); published grid: 0, .1, .3, .5, .9, 1.
+        Weight of the system; the rest is the classifier's own cross-entropy. With 1 a row that any
+        expert answers right teaches the classifier nothing, so beside good experts it may end
+        as no classifier at all; and with an expert who is random given the row, the minimiser may
+        hand the wrong rows over (6 % of random problems). 0.5 is a safer start; published
+        grid: 0, .1, .3, .5, .9, 1.
 
     Returns
     -------

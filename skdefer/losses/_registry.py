@@ -107,15 +107,28 @@ def get_surrogate(loss: Any, **options: Any) -> Surrogate:
                 "expert_correct) that gives a number per row."
             )
         loss = _function(f"{loss}_loss")
+    if not callable(loss) and not isinstance(loss, Surrogate):
+        raise ValueError(
+            f"loss is {loss!r}; expected one of {known}, a function (scores, y, expert_correct) "
+            "that gives a number per row, or a Surrogate."
+        )
     surrogate = loss if isinstance(loss, Surrogate) else _with_readings(loss, known)
     options = {name: value for name, value in options.items() if value is not None}
-    taken = inspect.signature(surrogate.loss).parameters
-    if unknown := [name for name in options if name not in taken]:
-        name = getattr(surrogate.loss, "__name__", type(surrogate.loss).__name__)
-        raise ValueError(
-            f"{name} takes no {unknown[0]}; it takes {[n for n in taken if n not in _FIRST]}. "
-            f"Leave {unknown[0]} at None."
-        )
+    taken = inspect.signature(surrogate.loss).parameters if options else {}
+    for name, value in options.items():
+        if name not in taken:
+            able = [
+                n for n in known if name in inspect.signature(_function(f"{n}_loss")).parameters
+            ]
+            raise ValueError(
+                f"{name}={value!r}, but the loss takes no {name}; of ours {able} do. Leave it at "
+                "None for other losses; in a grid over both pass a list of dicts."
+            )
+        if isinstance(surrogate.loss, functools.partial) and name in surrogate.loss.keywords:
+            raise ValueError(
+                f"{name}={value!r}, but the loss is a partial with {name}="
+                f"{surrogate.loss.keywords[name]!r}. Pass one of them."
+            )
     bound = functools.partial(surrogate.loss, **options) if options else surrogate.loss
     differs = any(value != taken[name].default for name, value in options.items())
     return Surrogate(
@@ -128,6 +141,10 @@ def get_surrogate(loss: Any, **options: Any) -> Surrogate:
 
 def _function(name: str) -> Any:
     return getattr(skdefer.losses, name)
+
+
+def _parameters(name: str) -> Any:
+    return inspect.signature(_function(f"{name}_loss")).parameters
 
 
 def _takes_answers(function: Any) -> bool:
@@ -144,7 +161,12 @@ def _with_readings(loss: Callable[..., torch.Tensor], known: list[str]) -> Surro
     for reading in ("class_proba", "expert_accuracy", "priority"):
         if name is not None and f"{name}_{reading}" in skdefer.losses.__all__:
             readings[reading] = _function(f"{name}_{reading}")
-    default = inspect.signature(function).parameters
+    default = inspect.signature(function).parameters if options else {}
+    if unknown := [option for option in options if option not in default]:
+        raise ValueError(
+            f"The loss is a partial with {unknown[0]}=, which {function.__name__} does not take; it "
+            f"takes {[n for n in default if n not in _FIRST]}."
+        )
     if any(value != default[option].default for option, value in options.items()):
         readings.pop("expert_accuracy", None)
     return Surrogate(loss, **readings)

@@ -40,7 +40,7 @@ def prepare_backbone(
     n_features : int
         Numbers that it gives of a row.
     dtype : torch.dtype
-        Its precision.
+        The precision of its features.
 
     Raises
     ------
@@ -50,6 +50,10 @@ def prepare_backbone(
     if backbone is None:
         made = MLP(rows.shape[1], hidden_layer_sizes)
         return made, made.n_outputs, dtype
+    if not isinstance(backbone, nn.Module):
+        raise ValueError(
+            f"backbone is {backbone!r}; expected a torch Module. Make one: backbone=MyNetwork()."
+        )
     backbone = copy.deepcopy(backbone).cpu()
     dtype = next((p.dtype for p in backbone.parameters()), dtype)
     tried = torch.from_numpy(rows)
@@ -66,7 +70,11 @@ def prepare_backbone(
             f"backbone gives features of shape {tuple(features.shape)} for {len(rows)} rows; "
             f"expected ({len(rows)}, n_features). Flatten or pool them in the module."
         )
-    return backbone, features.shape[1], dtype
+    if not features.is_floating_point():
+        raise ValueError(
+            f"backbone gives features of {features.dtype}; expected floats. Call .float() on them."
+        )
+    return backbone, features.shape[1], features.dtype
 
 
 def encode_rows(backbone: Any, X: Any) -> np.ndarray:

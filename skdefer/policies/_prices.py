@@ -75,14 +75,14 @@ def _unit(score: np.ndarray, limits: Limits) -> float:
         greatest = max(greatest, part.max(initial=0.0))
         if limits.lower.any():
             greatest = max(greatest, -part[:, limits.lower > 0].min(initial=0.0))
-    return max(greatest * _GRID, np.finfo(float).tiny)
+    return float(max(greatest * _GRID, np.finfo(float).tiny))
 
 
 def _allowed(score: np.ndarray, limits: Limits, unit: float) -> np.ndarray:
     """Copy the scores; -inf where none would go: no gain and no minimum, or no capacity."""
     n_rows, J = score.shape
     # A gain without end is worth more than what a chain of moves through all experts could bring.
-    score = np.minimum(score, (2 * J + 2) * unit / _GRID)
+    score = np.minimum(score, min((2 * J + 2) * (unit / _GRID), np.finfo(float).max))
     useless = score <= 0
     useless[:, limits.lower > 0] = False
     useless[:, limits.upper == 0] = True

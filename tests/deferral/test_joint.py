@@ -215,6 +215,20 @@ def test_an_expert_without_any_answer_is_weighed_by_the_prior():
         fit("ova", silent)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_silent_expert_leaves_the_others_as_they_are():
+    """Also where the loss can't leave single answers out: there is nothing of it to learn."""
+    silent = np.column_stack([ANSWERS[:, 0], np.full(len(Y), None)])
+    prior = ExpertProfile(prior_accuracy=0.9, prior_confidence=1.0)
+    for loss in surrogate_names():
+        for solver in ("lbfgs", "adam"):
+            params = {"solver": solver, "max_iter": 5, "tol": 1.0, "random_state": 0}
+            clf = joint(loss, experts=[("nurse", len), ("late", prior)], **params)
+            score = clf.fit(X, Y, expert_predictions=silent).deferral_score(X)
+            alone = fit(loss, ANSWERS[:, 0], **params).deferral_score(X)
+            np.testing.assert_allclose(score[:, 0], alone[:, 0], atol=1e-9)
+
+
 def test_no_answer_at_all_is_refused():
     with pytest.raises(ValueError, match="gave no answer"):
         fit(answers=np.full((len(Y), 2), None))
@@ -264,7 +278,7 @@ def test_options_of_a_loss():
     ("params", "message"),
     [
         ({"loss": "lse"}, "'lse' is no loss; expected one of .*'realizable'"),
-        ({"loss": "ova", "alpha": 0.5}, "ova_loss takes no alpha"),
+        ({"loss": "ova", "alpha": 0.5}, "alpha=0.5, but the loss takes no alpha"),
         ({"alpha": 1.5, "loss": "lce"}, "'alpha' parameter"),
         ({"solver": "sgd"}, "'solver' parameter"),
         ({"device": "cuda:99"}, r"device='cuda:99' is not there; expected 'auto' or one of"),
@@ -272,6 +286,11 @@ def test_options_of_a_loss():
         ({"loss": lambda s, y, e: [0.0]}, r"gives <class 'list'> for 300 rows"),
         ({"loss": lambda s, y, e: s[:, 0] / 0}, "not finite on 300 of 300 rows where all scores"),
         ({"error_cost": np.ones((3, 3))}, "error_cost is a matrix"),
+        ({"loss": lambda s, y: s[:, 0]}, r"can't be called with \(scores, y, expert_correct\)"),
+        ({"loss": lambda s, y, e: s.detach()[:, 0]}, "has no gradient"),
+        ({"backbone": nn.Flatten}, "expected a torch Module. Make one"),
+        ({"cost": [0.1, 0.2, 0.3]}, r"cost has shape \(3,\), but there are 2 experts"),
+        ({"policy": BudgetPolicy(10)}, "'budget' parameter"),
     ],
 )
 def test_what_is_refused(params, message):
@@ -360,6 +379,55 @@ class Normed(nn.Module):
 
     def forward(self, rows):
         return self.layers(rows)
+
+
+class Narrowing(nn.Module):
+    def forward(self, rows):
+        return rows.float()
+
+
+def test_a_backbone_in_another_precision():
+    clf = joint(backbone=Narrowing()).fit(X, Y, expert_predictions=ANSWERS)
+    assert next(clf.module_.parameters()).dtype == torch.float32
+    np.testing.assert_allclose(clf.deferral_score(X), fit().deferral_score(X), atol=0.02)
+
+    class Whole(nn.Module):
+        def forward(self, rows):
+            return rows.long()
+
+    with pytest.raises(ValueError, match="features of torch.int64; expected floats"):
+        joint(backbone=Whole()).fit(X, Y, expert_predictions=ANSWERS)
+
+
+class Halving(nn.Module):
+    """Reads raw rows, and would read its own output as readily."""
+
+    def encode(self, rows):
+        return np.asarray(rows, dtype=float) / 2
+
+    def forward(self, rows):
+        return rows
+
+
+def test_held_out_rows_are_encoded_once():
+    policy = BudgetPolicy(0.2)
+    found = joint(backbone=Halving(), policy=policy, random_state=0)
+    found.fit(2 * X, Y, expert_predictions=ANSWERS)
+    wanted = joint(policy=policy, random_state=0).fit(X, Y, expert_predictions=ANSWERS)
+    assert found.policy_.threshold_ == pytest.approx(wanted.policy_.threshold_)
+    assert found.policy_.system_accuracy_ == wanted.policy_.system_accuracy_
+
+
+def test_a_policy_that_learns_knows_the_names_of_columns():
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    joint(policy=BudgetPolicy(0.2)).fit(frame, Y, expert_predictions=ANSWERS).predict_route(frame)
+
+
+def test_texts_without_a_backbone_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match="could not convert string.*TransformerBackbone"):
+        joint().fit([["a"], ["b"]] * 10, ["x", "y"] * 10, expert_predictions=["x", "y"] * 10)
 
 
 def test_a_last_batch_of_one_row():

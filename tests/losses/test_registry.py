@@ -74,7 +74,12 @@ def test_a_users_function_is_read_as_one_softmax_or_as_the_user_says():
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(ValueError, match="'lse' is no loss; expected one of .*'lce'"):
         get_surrogate("lse")
-    with pytest.raises(ValueError, match=r"ova_loss takes no alpha; it takes \[\]"):
+    with pytest.raises(ValueError, match=r"alpha=0.5, .*of ours \['lce', 'realizable'\] do"):
         get_surrogate("ova", alpha=0.5)
-    with pytest.raises(ValueError, match=r"it takes \['q', 'consultation_cost'\]"):
-        get_surrogate("rl2d", alpha=0.5)
+    with pytest.raises(ValueError, match=r"partial with qq=, which rl2d_loss does not take; it"):
+        get_surrogate(partial(rl2d_loss, qq=0.5))
+    with pytest.raises(ValueError, match=r"the loss is a partial with alpha=0.7. Pass one of"):
+        get_surrogate(partial(lce_loss, alpha=0.7), alpha=0.3)
+    for nothing in (None, 3):
+        with pytest.raises(ValueError, match="expected one of .*, a function .* or a Surrogate"):
+            get_surrogate(nothing)

@@ -235,5 +235,5 @@ def test_other_experts_are_refused(rows):
     X, y, said = rows
     clf = DeferralClassifier(LogisticRegression(), rejector=TwoStageRejector())
     clf.fit(X[:300], y[:300], expert_predictions=said[:300])
-    with pytest.raises(ValueError, match="has learned its experts one by one"):
+    with pytest.raises(ValueError, match="has learned the experts of fit"):
         clf.with_experts([("new", lambda X: X)], profiles=[clf.profiles_[0]])
