@@ -41,7 +41,7 @@ class RiskCurve:
     --------
     >>> from skdefer.guarantees import risk_curve
     >>> risk_curve([[False], [True]], target=0.3)
-    RiskCurve(risk=array([0.5]), n_counted=array([2]), variance=array([0.25]), p_value=array([0.91...
+    RiskCurve(risk=array([0.5]), n_counted=array([2]), variance=array([0.25]), p_value=...
     """
 
     risk: np.ndarray
