@@ -26,7 +26,7 @@ class Rows:
     weight: np.ndarray  # (n,)
     answers: np.ndarray | None  # (n, J), labels; None: there is no record
     codes: np.ndarray | None  # (n, J), the answers as positions in classes_, or negative
-    seen: Any  # the rows of fit as the user passed them, all of them
+    seen: Any = None  # the rows of fit as the user passed them, all of them
     place: np.ndarray | None = None  # (n,), which of these the rows are; None: all
 
     def take(self, rows: np.ndarray) -> Rows:
