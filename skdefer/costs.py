@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -287,6 +288,12 @@ def _amount(
     if isinstance(given, Mapping):
         unknown = np.array([name in given and given[name] is None for name in names])
         given = {n: 0.0 if v is None else v for n, v in given.items() if n != "model"}
+        nan = [n for n, v in given.items() if isinstance(v, numbers.Real) and np.isnan(float(v))]
+        if nan:
+            raise ValueError(
+                f"{resource} is NaN for {nan}; expected numbers >= 0, or None for what is unknown. "
+                "Pass a dict with None for them."
+            )
     amount = resolve_cost(given, names, (), X, n_rows, what=resource)
     return np.where(unknown, np.nan, amount) if unknown.any() else amount
 

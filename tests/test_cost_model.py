@@ -83,6 +83,7 @@ def test_bad_models(given, message):
         ({"money": -1}, "money has negative prices"),
         ({"money": [1, 2, 3]}, r"money has shape \(3,\), but there are 2 experts"),
         ({"money": {"nurse": 1}}, r"money has prices for \['nurse'\], but the experts are"),
+        ({"money": {"nurse": np.nan, "doctor": 1}}, r"NaN for \['nurse'\]; .* or None for what is"),
         ({"money": lambda rows: [1]}, r"money\(X\) returned shape"),
     ],
 )
@@ -224,5 +225,8 @@ def test_nothing_is_taken_where_nobody_answers():
 def test_what_cost_report_refuses():
     with pytest.raises(TypeError, match="cost is float; expected a CostModel"):
         cost_report([0, 1], 0.1)
+    for cost in (MODEL, CostModel(minutes=pd.Series({"nurse": 1, "doctor": 2}), minute_rate=0)):
+        with pytest.raises(ValueError, match=r"\['doctor', 'nurse'\], .* Pass expert_names="):
+            cost_report([0, 1, 2], cost)
     with pytest.raises(ValueError, match="route is about 1 experts, but 2 are named"):
         cost_report(np.ones((3, 1), dtype=bool), MODEL, expert_names=NAMES)

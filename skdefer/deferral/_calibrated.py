@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skdefer.base import DeferralMixin
 from skdefer.costs import same_prices
 from skdefer.deferral._controlling import Control, find_threshold
 from skdefer.deferral._delegating import DelegatingMixin
@@ -23,9 +24,14 @@ from skdefer.exceptions import RiskNotControlledError, RiskNotControlledWarning
 from skdefer.metrics._reading import read_answers
 from skdefer.policies._base import BasePolicy
 from skdefer.utils._rows import check_rows, take_rows
+from skdefer.utils._validation import encode_answers, is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# More groups than this, and of few rows each, are values of a number.
+_MOST_GROUPS, _LEAST_ROWS = 10, 4
 
 
 class CalibratedMixin(DelegatingMixin):
@@ -110,15 +116,22 @@ class CalibratedMixin(DelegatingMixin):
 
     # -- inside ----------------------------------------------------------------------------
 
+    def _may_hold(self, inner: DeferralMixin) -> bool:
+        """Tell whether the threshold of an estimator may be replaced; a promised one may not."""
+        return not isinstance(inner, CalibratedMixin)
+
     def _calibrate(self, X: Any, y: np.ndarray, answers: Any, groups: Any) -> None:
         """Choose a threshold on rows that taught nothing."""
         inner = self.estimator_
+        _refuse_unknown(y, inner.classes_)
+        strata = labels_by(self.by, X)
         # Bets are settled row after row: in an order that no sorting has chosen.
         digests = row_digests(X, self._salt)
         order = np.argsort(digests, kind="stable")
         if groups is None and not copies_are_common(digests):
             order = order[np.unique(digests[order], return_index=True)[1]]  # a row twice is one
-        X, y, answers, groups = (take_rows(part, order) for part in (X, y, answers, groups))
+        parts = (X, y, answers, groups, strata)
+        X, y, answers, groups, strata = (take_rows(part, order) for part in parts)
         if inner._rejects_only:
             if answers is not None:
                 raise ValueError(
@@ -146,7 +159,7 @@ class CalibratedMixin(DelegatingMixin):
             pilot=pilot,
             thresholds=self.thresholds,
             clusters=None if groups is None else np.asarray(groups),
-            strata=_labels_by(self.by, X),
+            strata=strata,
         )
         self.risk_table_: pd.DataFrame = found.table
         self.n_calibration_ = found.n_tested
@@ -174,8 +187,21 @@ class CalibratedMixin(DelegatingMixin):
         self.estimator_._set_policy(at_threshold(threshold, self._policy, worst))
 
 
-def _labels_by(by: Any, X: Any) -> np.ndarray | None:
-    """Take the group of each row for which the promise is to hold apart."""
+def _refuse_unknown(y: np.ndarray, classes: np.ndarray) -> None:
+    unknown = y[encode_answers(y, classes) < 0]
+    if len(unknown):
+        raise ValueError(
+            f"y has the labels {list(dict.fromkeys(unknown.tolist()))[:5]} on {len(unknown)} of "
+            f"{len(y)} calibration rows, but the classes are {classes.tolist()}; expected one of "
+            "them in each row. Spell them alike, or fit on rows of every class."
+        )
+
+
+def labels_by(by: Any, X: Any) -> np.ndarray | None:
+    """Take the group of each row for which the promise is to hold apart.
+
+    Rows without a label are a group of their own, "(missing)".
+    """
     if by is None:
         return None
     if callable(by):
@@ -190,5 +216,15 @@ def _labels_by(by: Any, X: Any) -> np.ndarray | None:
     if labels.shape != (check_rows(X),):
         raise ValueError(
             f"by gives labels of shape {labels.shape} for {check_rows(X)} rows; expected one each."
+        )
+    missing = is_missing(labels)
+    if missing.any():
+        labels = np.where(missing, "(missing)", labels.astype(object))
+    n_groups = len(set(labels.tolist()))
+    if n_groups > max(_MOST_GROUPS, len(labels) / _LEAST_ROWS):
+        raise ValueError(
+            f"by is {by!r}, which has {n_groups} values on {len(labels)} rows; expected few groups "
+            "with many rows each, or nothing can be proven in any. Pass a function of X that puts "
+            "values together, such as lambda X: X['age'] >= 65."
         )
     return labels

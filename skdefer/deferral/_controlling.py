@@ -43,7 +43,7 @@ class Control:
         return f"With probability {1 - self.delta:.6g}"
 
     def __str__(self) -> str:
-        return " and ".join(f"{risk.name} <= {risk.target:g}" for risk in self.risks)
+        return " and ".join(f"{risk} <= {risk.target:g}" for risk in self.risks)
 
 
 @dataclass
@@ -127,10 +127,16 @@ def find_threshold(
     candidates = _candidates(rows, pilot, thresholds)
     pieces = _pieces(rows, control.risks, candidates, strata)
     if not n_tested:
-        sentence = (
-            f"Nothing is promised: {len(pilot)} calibration rows leave none to test {control}. "
-            "Calibrate with more rows, or groups."
-        )
+        sentence = f"Nothing is promised: {len(pilot)} calibration rows "
+        if clusters is None:
+            sentence += f"leave none to test {control}. Calibrate with more rows."
+        else:
+            n_groups = len(np.unique(clusters))
+            sentence += (
+                f"in {n_groups} group{'s' * (n_groups > 1)} leave none to test {control}, for a "
+                "group counts once. Calibrate with more groups, or without where rows don't "
+                "depend on each other."
+            )
         nothing = np.zeros(len(candidates), dtype=bool)
         return Found(None, sentence, _columns([], [], [], candidates, nothing, None), 0)
 
@@ -188,7 +194,7 @@ def find_threshold(
             control, pieces, curves, upper, candidates, nearest, f"{n_tested} {unit}"
         )
         return Found(None, sentence, columns, n_tested)
-    each = "" if strata is None else f" in each of {len(np.unique(strata))} groups,"
+    each = "" if strata is None else f" in each of {len(_distinct(strata))} groups,"
     sentence = (
         f"{control.confidence}, {control}{each} on rows drawn like the {n_tested} "
         f"{'' if unit == 'rows' else 'groups '}that tested it."
@@ -223,9 +229,14 @@ def _pieces(
             continue
         pieces += [
             _Piece(risk, label, loss, counted & (strata == label)[:, None])
-            for label in np.unique(strata).tolist()
+            for label in _distinct(strata)
         ]
     return pieces
+
+
+def _distinct(strata: np.ndarray) -> list[Any]:
+    """List the groups in order; a label of missing ones may stand among numbers."""
+    return sorted(set(strata.tolist()), key=lambda label: (type(label).__name__, label))
 
 
 def _expected_bound(curve: RiskCurve, bound: float) -> np.ndarray:
@@ -259,6 +270,7 @@ def _columns(
     return {
         "threshold": np.tile(candidates, k),
         "risk": each([piece.risk.name for piece in pieces]),
+        "pos_label": each([piece.risk.pos_label for piece in pieces]),
         "group": each([piece.stratum for piece in pieces]),
         "value": joined([curve.risk for curve in curves]),
         "n_counted": joined([curve.n_counted for curve in curves]).astype(int),
@@ -298,10 +310,10 @@ def _failure(
         value, n = curve.risk[nearest], int(curve.n_counted[nearest])
         where = "" if piece.stratum is None else f" of group {piece.stratum!r}"
         if not n:
-            said.append(f"no row{where} counts for {piece.risk.name}.")
+            said.append(f"no row{where} counts for {piece.risk}.")
             continue
         said.append(
-            f"{piece.risk.name} is {value:.3g} on {n} that count{where}, and {could:.3g} could be "
+            f"{piece.risk} is {value:.3g} on {n} that count{where}, and {could:.3g} could be "
             f"promised; {_rows_wanted(control, piece.risk, value, curve.variance[nearest])}."
         )
     if len(wanting) > _MOST_NAMED:

@@ -106,6 +106,16 @@ class DelegatingMixin(DeferralMixin):
                 f"estimator is {type(inner).__name__}; expected a deferral estimator, such as "
                 "DeferralClassifier(estimator). Pass one, or a fitted one in FrozenEstimator."
             )
+        if not self._may_hold(inner):
+            raise TypeError(
+                f"estimator is {type(inner).__name__}, which chooses a threshold itself; "
+                "expected an estimator that decides alone, such as DeferralClassifier. Pass the "
+                f"one inside that {type(inner).__name__}."
+            )
+
+    def _may_hold(self, inner: DeferralMixin) -> bool:
+        """Tell whether the threshold of an estimator is free to be chosen."""
+        return not isinstance(inner, DelegatingMixin)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

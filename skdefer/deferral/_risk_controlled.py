@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import copy
 import numbers
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skdefer.deferral._calibrated import CalibratedMixin
+from skdefer.deferral._calibrated import CalibratedMixin, labels_by
 from skdefer.deferral._delegating import DelegatingMixin, is_frozen, thaw
 from skdefer.deferral._out_of_fold import check_groups
 from skdefer.deferral._record import check_classes
-from skdefer.deferral._risks import (
-    check_limits,
-)
+from skdefer.deferral._risks import check_limits
 from skdefer.deferral._unseen_rows import (
     TaughtRows,
     draw_rows,
@@ -27,10 +25,7 @@ from skdefer.deferral._unseen_rows import (
 )
 from skdefer.utils._rows import check_rows, check_same_order, take_rows
 from skdefer.utils._signature import keywords_only
-from skdefer.utils._validation import check_answers, check_target, check_weights
-
-if TYPE_CHECKING:
-    pass
+from skdefer.utils._validation import check_answers, check_target, check_weights, is_missing
 
 
 class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
@@ -44,7 +39,8 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
     Parameters
     ----------
     estimator : deferral estimator, default=None
-        Whose threshold is chosen; ``DeferralClassifier()`` if None. A fitted one in
+        Whose threshold is chosen, not another RiskControlledDeferralClassifier;
+        ``DeferralClassifier()`` if None. A fitted one in
         ``FrozenEstimator`` is used as it is: all rows of ``fit`` then calibrate, and must not be
         among those that it was fitted on, which nobody can check.
     risk : str, callable or sequence of them, default="system_error"
@@ -81,10 +77,11 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
     by : str or callable, default=None
         A column of X, or a function of X that gives a label per row: the site, the sex, the
         device. Every risk is then kept within its target in each of these groups of calibration
-        rows, by one threshold for all. Of groups that are not among them nothing is promised. The
-        estimator sees the column, too.
+        rows, by one threshold for all. Of groups that are not among them nothing is promised. Rows
+        without a label are a group, "(missing)". The estimator sees the column, too.
     pos_label : label, default=None
-        For "false_negative_rate"; of two classes the second one.
+        For "false_negative_rate"; of two classes the second one in their sorted order, which
+        ``promise_`` names.
     loss_bound : float, default=1.0
         The largest loss of a risk that is a function. The promise depends on it.
     thresholds : int or array-like, default=100
@@ -119,10 +116,10 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
     promise_ : str
         What is promised, or why nothing is, in a sentence.
     risk_table_ : DataFrame
-        A row per threshold, risk and group: ``threshold``, ``risk``, ``group``, ``value`` (on the
-        rows that test), ``n_counted``, ``target``, ``upper`` (the least target that this threshold
-        alone would be found to keep), ``p_value``, ``valid`` (all risks and groups are proven
-        there) and ``chosen``.
+        A row per threshold, risk and group: ``threshold``, ``risk``, ``pos_label`` (of
+        "false_negative_rate"), ``group``, ``value`` (on the rows that test), ``n_counted``,
+        ``target``, ``upper`` (the least target that this threshold alone would be found to keep),
+        ``p_value``, ``valid`` (all risks and groups are proven there) and ``chosen``.
     n_calibration_ : int
         Rows that tested, or their groups.
     classes_, experts_, profiles_, policy_, routes_, n_experts_
@@ -254,8 +251,8 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
         check_limits(self.risk, self.target, method=self.method)
         n_rows = check_rows(X)
         y = check_target(y, n_rows)
-        if groups is not None:
-            check_groups(groups, n_rows)
+        _check_groups(groups, n_rows)
+        labels_by(self.by, X)  # before anything is fitted
         answers = _checked_answers(expert_predictions, X, n_rows)
         weight = None if sample_weight is None else check_weights(sample_weight, n_rows)
         counted = np.arange(n_rows) if weight is None else np.flatnonzero(weight)
@@ -279,7 +276,10 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
             )
             index = index_of(X)
             self._taught = TaughtRows(
-                take_rows(X, taught), None if index is None else index[taught]
+                take_rows(X, taught),
+                None if index is None else index[taught],
+                groups=take_rows(groups, taught),
+                without={expert.column for expert in inner.experts_},
             )
         while isinstance(inner, DelegatingMixin):
             inner = inner.estimator_
@@ -312,7 +312,8 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
         expert_predictions : array-like of shape (n_rows,) or (n_rows, n_experts), default=None
             Answers on record; None: every expert is asked about every row, which may cost money.
         groups : array-like of shape (n_rows,), default=None
-            Rows of a group count as one.
+            Rows of a group count as one; none of those that the estimator was fitted on. Required
+            after a ``fit`` with groups.
 
         Returns
         -------
@@ -321,8 +322,10 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For rows that the estimator was fitted on: rows with the same labels in the index, or
-            with the same content, unless equal rows are as common among those of ``fit``.
+            For rows that the estimator was fitted on: rows with the same labels in the index, of
+            the same groups, or with the same content, unless equal rows are as common among those
+            of ``fit``. The content is that of the columns of ``fit``, without answers, numbers in
+            single precision. Also for labels of y that are none of ``classes_``.
         RiskNotControlledError
             If nothing is proven and ``on_failure="raise"``.
         """
@@ -330,10 +333,10 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
         self._validate_params()
         n_rows = check_rows(X)
         y = check_target(y, n_rows)
-        if groups is not None:
-            check_groups(groups, n_rows)
+        _check_groups(groups, n_rows)
         answers = _checked_answers(expert_predictions, X, n_rows)
         if self._taught is not None:
+            _refuse_taught_groups(self._taught, groups)
             rows, how = self._taught.find(X)
             if len(rows):
                 raise ValueError(
@@ -352,13 +355,47 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
             return counted[:0]
         rows, which = take_rows(X, counted), take_rows(groups, counted)
         drawn = draw_rows(rows, which, self.validation_fraction, self._salt)
-        held = counted[leave_each_class(drawn, y[counted])]
+        held = counted[leave_each_class(drawn, y[counted], which)]
         if not len(held):
+            unit, found = "rows", len(counted)
+            if which is not None:
+                unit, found = "groups", len(set(np.asarray(which).tolist()))
             raise ValueError(
-                f"{len(counted)} rows of weight > 0 are too few to hold one out to calibrate. Pass "
-                "more rows, or validation_fraction=None and call calibrate with rows of their own."
+                f"{found} {unit} with weight are too few to hold one out to calibrate, and leave "
+                f"every class some. Pass more {unit}, or validation_fraction=None and call "
+                "calibrate with rows of their own."
             )
         return held
+
+
+def _check_groups(groups: Any, n_rows: int) -> None:
+    if groups is None:
+        return
+    check_groups(groups, n_rows)
+    missing = np.flatnonzero(is_missing(groups))
+    if len(missing):
+        raise ValueError(
+            f"groups is missing in {len(missing)} of {n_rows} rows, such as rows "
+            f"{missing[:5].tolist()}; expected the group of each row. Pass a name of its own for "
+            "each row that belongs to no other."
+        )
+
+
+def _refuse_taught_groups(taught: TaughtRows, groups: Any) -> None:
+    """Refuse groups that the estimator was fitted on, and rows that hide theirs."""
+    if groups is None and taught.grouped:
+        raise ValueError(
+            "fit had groups=, but calibrate has none; expected the group of each row, or rows "
+            "of a group that taught could not be told. Pass groups=, with a name of its own "
+            "for each row that belongs to no other."
+        )
+    known = [] if groups is None else taught.find_groups(groups)
+    if known:
+        raise ValueError(
+            f"groups has {len(known)} groups that the estimator was fitted on, such as "
+            f"{known[:5]}; expected groups that taught nothing, or the promise is false. Leave "
+            "them out; if they are others by the same names, rename them."
+        )
 
 
 def _checked_answers(expert_predictions: Any, X: Any, n_rows: int) -> Any:

@@ -113,6 +113,10 @@ class Risk:
     bound: float  # the largest loss that is possible
     binary: bool
     loss: Callable[[Served], np.ndarray]  # (n,), NaN where a row does not count
+    pos_label: Any = None  # whose rows count, where those of one class do
+
+    def __str__(self) -> str:
+        return self.name if self.pos_label is None else f"{self.name} of {self.pos_label!r}"
 
     def losses(self, served: list[Served]) -> tuple[np.ndarray, np.ndarray]:
         """Losses (n, m) of the rows under m thresholds, and which of them count."""
@@ -194,7 +198,7 @@ def make_risk(
     -------
     risk : Risk
     """
-    title, bound, binary = _title(name), 1.0, True
+    title, bound, binary, positive = _title(name), 1.0, True, None
     loss: Callable[[Served], np.ndarray]
     if callable(name):
         bound, binary = loss_bound, False
@@ -202,11 +206,13 @@ def make_risk(
     elif name == "expected_cost":
         bound, binary, loss = rows.largest_cost(), False, _cost
     elif name == "false_negative_rate":
-        loss = partial(_wrong_where, rows.truth == _positive(pos_label, rows.classes))
+        code = _positive(pos_label, rows.classes)
+        positive = rows.classes.tolist()[code]
+        loss = partial(_wrong_where, rows.truth == code)
     else:
         loss = {"system_error": _wrong, "kept_error": _wrong_if_kept, "deferral_rate": _asked}[name]
     check_target(title, target, bound)
-    return Risk(title, float(target), bound, binary, loss)
+    return Risk(title, float(target), bound, binary, loss, positive)
 
 
 def _title(name: Any) -> str:

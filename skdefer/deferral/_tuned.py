@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 
+from skdefer.costs import as_prices
 from skdefer.deferral._delegating import DelegatingMixin, is_frozen, thaw
 from skdefer.deferral._out_of_fold import make_splits
 from skdefer.deferral._record import check_classes
@@ -197,18 +198,14 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
         weight = None if sample_weight is None else check_weights(sample_weight, n_rows)
         frozen = is_frozen(self.estimator)
         template = thaw(self.estimator) if frozen else clone(self._inner())
-        if isinstance(template, DelegatingMixin):
-            raise TypeError(
-                f"estimator is {type(template).__name__}, which chooses a threshold itself; "
-                "expected an estimator that decides alone, such as DeferralClassifier. Put this "
-                "one inside that one."
-            )
         classes = template.classes_ if frozen else check_classes(y)
         objective = None
         if self.objective != "cost":
-            objective = label_metric(self.objective, classes, weighted=weight is not None)
+            objective = label_metric(
+                self.objective, classes, "objective", weighted=weight is not None
+            )
         least = [
-            label_metric(metric, classes, weighted=weight is not None)
+            label_metric(metric, classes, "min_metric", weighted=weight is not None)
             for metric in self.min_metric or {}
         ]
         panel, answers = settle_answers(template, X, expert_predictions, classes, fitted=frozen)
@@ -262,8 +259,9 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
         if policy.learns:
             raise ValueError(
                 f"The estimator's policy is {type(policy).__name__}, which learns where to cut "
-                "itself; expected one that learns nothing, such as CostPolicy or TopKPolicy. Tune "
-                "with tune='budget' instead, or use that policy without TunedDeferralClassifierCV."
+                "itself; expected one that learns nothing, such as CostPolicy or TopKPolicy, whose "
+                "one cut for all experts is tuned here. Use that policy without "
+                "TunedDeferralClassifierCV, or limit the rows of all experts by max_deferral_rate."
             )
 
     def _given_candidates(self) -> list[Any] | np.ndarray | int:
@@ -277,7 +275,7 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
                 )
             grid = list(grid)
             if grid and all(isinstance(cost, numbers.Real) for cost in grid):
-                grid = np.asarray(grid, dtype=float)
+                grid = as_prices(grid, "grid")
         elif grid is None:
             return _BUDGETS if self.tune == "budget" else _MOST_THRESHOLDS
         elif self.tune == "threshold" and isinstance(grid, (int, np.integer)) and grid > 1:
@@ -347,7 +345,7 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
             ("deferral_rate", 1.0, self.max_deferral_rate),
             ("asking_cost", 1.0, self.max_cost),
         ]
-        limits += [(_name(m), -1.0, bound) for m, bound in (self.min_metric or {}).items()]
+        limits += [(function_name(m), -1.0, bound) for m, bound in (self.min_metric or {}).items()]
         return [limit for limit in limits if limit[2] is not None]
 
     def _choose(
@@ -399,10 +397,6 @@ class TunedDeferralClassifierCV(DelegatingMixin, BaseEstimator):
             f"No candidate meets the constraints together: {', '.join(reach)}. Loosen one, or pass "
             "a grid with other candidates."
         )
-
-
-def _name(metric: Any) -> str:
-    return metric if isinstance(metric, str) else function_name(metric)
 
 
 def _column(candidates: Any) -> np.ndarray:

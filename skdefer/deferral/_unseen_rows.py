@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_random_state, indexable
 
-from skdefer.utils._rows import row_keys
+from skdefer.utils._rows import array_of_rows, row_keys
+
+_LARGEST = 1e300  # integers may be larger than any float
 
 
 def salt_of(random_state: Any) -> str:
@@ -73,12 +77,16 @@ def draw_rows(X: Any, groups: Any, fraction: float, salt: str) -> np.ndarray:
     return unit < max(1, round(fraction * (unit.max() + 1)))
 
 
-def leave_each_class(chosen: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Give a row back of each class all of whose rows were chosen."""
+def leave_each_class(chosen: np.ndarray, y: np.ndarray, groups: Any = None) -> np.ndarray:
+    """Give a row, or its whole group, back of each class all of whose rows were chosen."""
     chosen = chosen.copy()
     codes = np.unique(y, return_inverse=True)[1]
     lost = np.setdiff1d(codes, codes[~chosen])
-    chosen[np.unique(codes, return_index=True)[1][lost]] = False
+    back = np.unique(codes, return_index=True)[1][lost]
+    if groups is not None:
+        groups = np.asarray(groups)
+        back = np.isin(groups, groups[back])
+    chosen[back] = False
     return chosen
 
 
@@ -90,12 +98,48 @@ class TaughtRows:
     X : the rows that taught
     index : index or None
         Their labels, if these say which row is which.
+    groups : array-like of shape (n_rows,), default=None
+        Rows of these groups are known, too.
+    without : collection of str, default=()
+        Columns that are no content, such as those of answers.
     """
 
-    def __init__(self, X: Any, index: Any):
-        self._digests, copies = np.unique(row_digests(X), return_counts=True)
+    def __init__(self, X: Any, index: Any, *, groups: Any = None, without: Collection[Any] = ()):
+        names = list(getattr(X, "columns", ()))
+        self._n_columns = len(names)
+        self._columns = [(at, name) for at, name in enumerate(names) if name not in without]
+        self._digests, copies = np.unique(self._digest(X), return_counts=True)
         self._share_of_copies = float(copies[copies > 1].sum() / copies.sum())
         self._index = index
+        self._groups = None if groups is None else set(np.asarray(groups).tolist())
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the rows that taught came in groups."""
+        return self._groups is not None
+
+    def find_groups(self, groups: Any) -> list[Any]:
+        """List the groups that taught, in order of their first rows."""
+        return [g for g in dict.fromkeys(np.asarray(groups).tolist()) if g in (self._groups or ())]
+
+    def _digest(self, X: Any) -> np.ndarray:
+        """Digest the columns that taught, in their order, numbers in single precision."""
+        if sparse.issparse(X):
+            rows = sparse.csr_array(X)
+            rows.data = _in_single_precision(rows.data)
+            return row_digests(rows)
+        names = list(getattr(X, "columns", ()))
+        if self._columns and all(name in names for _, name in self._columns):
+            cells = [X[name].to_numpy() for _, name in self._columns]
+        else:
+            array = array_of_rows(X)
+            alike = array.ndim == 2 and array.shape[1] == self._n_columns and self._columns
+            cells = [array[:, at] for at, _ in self._columns] if alike else [array]
+        if len(cells) > 1 or np.size(cells[0]) > len(cells[0]):  # one number alone is too coarse
+            cells = [_in_single_precision(column) for column in cells]
+        if any(column.dtype.kind == "O" for column in cells):
+            cells = [column.astype(object) for column in cells]
+        return row_digests(np.column_stack(cells) if len(cells) > 1 else cells[0])
 
     def find(self, X: Any) -> tuple[np.ndarray, str]:
         """Find rows that taught, and say how they are known.
@@ -117,12 +161,31 @@ class TaughtRows:
             rows = np.flatnonzero(index.isin(self._index))
             if len(rows):
                 return rows, "the index"
-        digests = row_digests(X)
+        digests = self._digest(X)
         rows = np.flatnonzero(np.isin(digests, self._digests))
         expected = self._share_of_copies * len(digests)
         if len(rows) > expected + 3 * np.sqrt(expected):
             return rows, "the content"
         return rows[:0], "the content"
+
+
+def _in_single_precision(cells: np.ndarray) -> np.ndarray:
+    """Round numbers, in cells of any kind, so that a narrower dtype changes nothing."""
+    with np.errstate(over="ignore"):
+        if cells.dtype.kind in "biuf":
+            return cells.astype(np.float32)
+        rounded = cells.astype(object)
+        if cells.dtype.kind in "mM":  # times, as whole numbers
+            return rounded
+        flat = rounded.ravel().tolist()
+        number = np.reshape([_is_number(cell) for cell in flat], rounded.shape).astype(bool)
+        rounded[number] = rounded[number].astype(np.float32)
+    return rounded
+
+
+def _is_number(cell: Any) -> bool:
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(cell, kinds) and bool(abs(cell) < _LARGEST)
 
 
 def index_of(X: Any) -> Any:

@@ -235,6 +235,8 @@ class CapacityDisplay(Display):
         self.price_marks_ = mark(
             self.price_ax_, self.price, np.isfinite(self.price), color="C1", marker="D"
         )
+        # A legend lists what its own axes hold.
+        self.ax_.plot([], [], linestyle="", color="C1", marker="D", label="price (upper axis)")
         self.price_ax_.set_xlabel("Price: gain of one row more", color="C1")
         self.price_ax_.tick_params(axis="x", colors="C1")
         self.price_ax_.axvline(0, color="C1", linewidth=0.8, linestyle=":")

@@ -164,8 +164,8 @@ def _with_readings(loss: Callable[..., torch.Tensor], known: list[str]) -> Surro
     default = inspect.signature(function).parameters if options else {}
     if unknown := [option for option in options if option not in default]:
         raise ValueError(
-            f"The loss is a partial with {unknown[0]}=, which {function.__name__} does not take; it "
-            f"takes {[n for n in default if n not in _FIRST]}."
+            f"The loss is a partial with {unknown[0]}=, which {function.__name__} does not take; "
+            f"it takes {[n for n in default if n not in _FIRST]}."
         )
     if any(value != default[option].default for option, value in options.items()):
         readings.pop("expert_accuracy", None)

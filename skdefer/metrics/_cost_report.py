@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skdefer.costs import CostModel
+from skdefer.costs import RESOURCES, CostModel
 from skdefer.metrics._inputs import (
     check_expert_predictions,
     check_route,
@@ -92,6 +92,8 @@ def cost_report(
             "deferral_report, or pass CostModel(money=...)."
         )
     panel, names = _read_panel(route, expert_predictions, expert_names)
+    if expert_names is None:
+        _check_named(cost, names)
     n, J = panel.shape
     weight = check_weight(sample_weight, n)
     weight = np.ones(n) if weight is None else weight
@@ -119,6 +121,19 @@ def cost_report(
     lines["system"] = line(np.ones(n, dtype=bool), panel)
     columns = ["share", "money", "seconds", "minutes", "cost", "seconds_p50", "seconds_p95"]
     return pd.DataFrame.from_dict(lines, orient="index", columns=None)[columns]
+
+
+def _check_named(cost: CostModel, names: list[str]) -> None:
+    """Refuse amounts by name for experts whose names did not come."""
+    for resource in RESOURCES:
+        given = getattr(cost, resource)
+        known = {name for name in getattr(given, "keys", tuple)() if name != "model"}
+        if known and known != set(names):
+            raise ValueError(
+                f"cost has {resource} for {sorted(map(str, known))}, but the experts are {names}, "
+                "as no expert_names came. Pass expert_names=, in the order of the routes: "
+                "routes_[1:] of an estimator."
+            )
 
 
 def _read_panel(

@@ -16,6 +16,7 @@ import sklearn
 
 import skdefer
 from skdefer.exceptions import DecisionLogWarning
+from skdefer.monitoring._observe import check_estimator
 from skdefer.utils._rows import array_of_rows, check_rows, row_keys
 from skdefer.utils._validation import is_missing
 
@@ -37,8 +38,9 @@ class DecisionLog:
     ----------
     path : str or path-like
         The file, made with the first line. It only ever grows.
-    content : bool or list of str, default=False
-        Whether lines hold the rows: all of them, or only these columns of a DataFrame.
+    content : bool, str or list of str, default=False
+        Whether lines hold the rows: whole, or only this column or these of a DataFrame. Rows
+        that lack one are refused before anything is decided.
     version : str, default=None
         What you call the fitted system; part of each line.
 
@@ -65,7 +67,7 @@ class DecisionLog:
 
     def __init__(self, path, *, content=False, version=None):
         self.path = path
-        self.content = content
+        self.content = _check_content(content)
         self.version = version
 
     def predict(
@@ -98,9 +100,11 @@ class DecisionLog:
         Returns
         -------
         result : as ``estimator.predict`` returns it
-            Errors of ``predict`` are raised: nothing was decided, and nothing is logged.
+            Errors of ``predict`` are raised: nothing was decided, and nothing is logged. So are
+            those of what came: no deferral estimator, one that is not fitted, or rows without a
+            column of ``content``.
         """
-        row_id = _check_ids(row_id, X)
+        row_id = self._check(estimator, X, row_id)
         labels, route, panel = estimator.predict(
             X, expert_predictions=expert_predictions, return_route=True, return_panel=True
         )
@@ -120,11 +124,25 @@ class DecisionLog:
         row_id : array-like of shape (n_rows,), default=None
             As in :meth:`predict`.
         """
-        self._log(estimator, X, _check_ids(row_id, X), None, None)
+        self._log(estimator, X, self._check(estimator, X, row_id), None, None)
 
     def read(self):
         """Read the log; see :func:`read_decisions`."""
         return read_decisions(self.path)
+
+    def _check(self, estimator: Any, X: Any, row_id: Any) -> list | None:
+        """Refuse, before anything is decided, what could not be logged."""
+        check_estimator(estimator)
+        if not isinstance(self.content, bool):
+            columns = list(getattr(X, "columns", ()))
+            unknown = [name for name in self.content if name not in columns]
+            if unknown:
+                has = f"the columns {columns[:10]}" if columns else "no columns with names"
+                raise ValueError(
+                    f"content has {unknown}, but X has {has}; expected columns of X. Make the "
+                    "DecisionLog with some of them, or with True for whole rows."
+                )
+        return _check_ids(row_id, X)
 
     def _log(self, estimator: Any, X: Any, row_id: Any, labels: Any, panel: Any) -> None:
         try:
@@ -167,7 +185,7 @@ class DecisionLog:
         if self.content is False:
             return ({} for _ in range(check_rows(X)))
         if hasattr(X, "columns"):
-            names = list(X.columns) if self.content is True else list(self.content)
+            names = list(X.columns) if self.content is True else self.content
             return ({"content": dict(zip(names, row))} for row in zip(*(X[c] for c in names)))
         dense = X.toarray() if hasattr(X, "toarray") else X
         return ({"content": row} for row in array_of_rows(dense).tolist())
@@ -268,6 +286,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return None if bool(np.all(is_missing(np.array([value], dtype=object)))) else str(value)
+
+
+def _check_content(content: Any) -> bool | list:
+    if isinstance(content, (bool, np.bool_)):
+        return bool(content)
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, Iterable):
+        return list(content) or False
+    raise ValueError(
+        f"content is {content!r}; expected True, False, or names of columns. Pass "
+        'content=["age"], say.'
+    )
 
 
 def _check_ids(row_id: Any, X: Any) -> list | None:

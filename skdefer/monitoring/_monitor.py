@@ -17,59 +17,18 @@ from skdefer.guarantees import (
     change_e_process,
     confidence_sequence,
 )
+from skdefer.monitoring._alarm import Alarm
 from skdefer.monitoring._reference import find_reference
 from skdefer.monitoring._streams import (
     QUANTILES,
     Stream,
+    check_audit,
     check_batch,
     draw,
     quantities,
     warn_of_unchecked,
 )
 from skdefer.utils._rows import count_rows, row_keys
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """What has moved, since when, and by how much.
-
-    Parameters
-    ----------
-    quantity : str
-        What moved; a row of ``DeferralMonitor.report()``.
-    direction : {"rose", "fell"}
-    row : int
-        Where it was noticed: a position among the rows decided, or checked (``counted``).
-    since : int
-        Where the change most likely began.
-    reference : float
-        The rate that was promised.
-    estimate : float
-        The rate since then. Few rows and the choice of the start make the change look larger than
-        it is; ``DeferralMonitor.report()`` goes on with it.
-    counted : {"decided", "checked"}
-        What positions count: rows that came with scores, or rows that came with the truth.
-
-    Examples
-    --------
-    >>> from skdefer.monitoring import Alarm
-    >>> print(Alarm("deferral_rate", "rose", 620, 500, 0.2, 0.5, "decided"))
-    deferral_rate rose from 0.2 to 0.5 since row 500 (noticed at row 620 of those decided)
-    """
-
-    quantity: str
-    direction: str
-    row: int
-    since: int
-    reference: float
-    estimate: float
-    counted: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.quantity} {self.direction} from {self.reference:.3g} to {self.estimate:.3g} "
-            f"since row {self.since} (noticed at row {self.row} of those {self.counted})"
-        )
 
 
 @dataclass
@@ -115,6 +74,8 @@ class DeferralMonitor(BaseEstimator):
     ----------
     names_ : list of str
         The experts.
+    classes_ : ndarray or None
+        The labels that the truth can have, if they came.
     reference_ : dict of str to (rate, lowest, highest)
         What each quantity is held against: it has moved once it is outside.
     score_edges_ : ndarray
@@ -167,7 +128,15 @@ class DeferralMonitor(BaseEstimator):
         self.random_state = random_state
 
     def fit(
-        self, *, score=None, panel=None, y_pred=None, y=None, expert_predictions=None, names=None
+        self,
+        *,
+        score=None,
+        panel=None,
+        y_pred=None,
+        y=None,
+        expert_predictions=None,
+        names=None,
+        classes=None,
     ):
         """Measure the reference on held-out rows, all of them checked; forget what was watched.
 
@@ -184,6 +153,9 @@ class DeferralMonitor(BaseEstimator):
             The answers, missing where there is none.
         names : sequence of str, default=None
             The experts; ``expert_1``... if None.
+        classes : array-like, default=None
+            The labels that the system knows; truth outside them is refused, here and in
+            :meth:`update`. None: not checked.
 
         Returns
         -------
@@ -197,6 +169,7 @@ class DeferralMonitor(BaseEstimator):
         self._validate_params()
         n_experts = 1 if score is None else np.shape(score)[-1]
         self.names_ = [f"expert_{j + 1}" for j in range(n_experts)] if names is None else [*names]
+        self.classes_ = None if classes is None else np.asarray(classes)
         streams: dict[str, Stream] = {}
         edges = np.array([])
         if panel is not None:
@@ -208,6 +181,7 @@ class DeferralMonitor(BaseEstimator):
                 expert_predictions,
                 None,
                 names=self.names_,
+                classes=self.classes_,
                 everything=True,
             )
             warn_of_unchecked(batch)
@@ -222,6 +196,7 @@ class DeferralMonitor(BaseEstimator):
         self.seed_ = check_random_state(None).randint(2**31) if seed is None else int(seed)
         self.alarms_: list[Alarm] = []
         self.n_decided_ = self.n_checked_ = self.n_unchecked_ = 0
+        self._n_kept = self._n_audited = 0
         self._watches = {
             name: _Watch(upper=1.0 / self.audit_rate if name == "system_error" else 1.0)
             for name in quantities(self.names_)
@@ -271,6 +246,7 @@ class DeferralMonitor(BaseEstimator):
         expert_predictions=None,
         audited=None,
         names=None,
+        classes=None,
     ):
         """Take in rows, in portions of any size; the state is the same to the last bit.
 
@@ -292,9 +268,12 @@ class DeferralMonitor(BaseEstimator):
         expert_predictions : array-like of shape (n_rows, n_experts), default=None
             The answers that came, missing where none did.
         audited : array-like of bool of shape (n_rows,), default=None
-            What :meth:`audit` drew; not needed at an ``audit_rate`` of 1.
+            What :meth:`audit` drew, unchanged, with all kept rows; not needed at an
+            ``audit_rate`` of 1. Flags that can't be draws at ``audit_rate`` are refused.
         names : sequence of str, default=None
             The experts, to make sure that they are those of ``fit``.
+        classes : array-like, default=None
+            The labels that the system knows, if ``fit`` was not told.
 
         Returns
         -------
@@ -304,13 +283,14 @@ class DeferralMonitor(BaseEstimator):
         Raises
         ------
         ValueError
-            For other experts, or arrays that don't fit.
+            For other experts, arrays that don't fit, truth that is none of the classes, or
+            ``audited`` that is not what was drawn. Nothing is taken in then.
         """
         check_is_fitted(self)
         if names is not None and list(names) != self.names_:
             raise ValueError(
                 f"The experts are {list(names)}, but this monitor watches {self.names_}. Use one "
-                "monitor per system; fit starts this one afresh."
+                "monitor per system, and name its experts: fit(names=[...]), which starts afresh."
             )
         batch = check_batch(
             score,
@@ -320,8 +300,13 @@ class DeferralMonitor(BaseEstimator):
             expert_predictions,
             audited,
             names=self.names_,
+            classes=classes if self.classes_ is None else self.classes_,
             everything=self.audit_rate == 1.0,
         )
+        n_kept, n_audited = self._n_kept + batch.n_kept, self._n_audited + batch.n_audited
+        if batch.n_kept:
+            check_audit(n_audited, n_kept, self.audit_rate)
+        self._n_kept, self._n_audited = n_kept, n_audited
         n_unchecked = warn_of_unchecked(batch)
         raised = []
         for name, stream in draw(batch, self.names_, self.score_edges_, self.audit_rate).items():
@@ -358,15 +343,15 @@ class DeferralMonitor(BaseEstimator):
                 )[1]
                 since, estimate = state.onset()
                 counted = "decided" if decided else "checked"
-                raised.append(
-                    Alarm(name, direction, int(at[over[0]]), since, rate, estimate, counted)
-                )
+                row = int(at[over[0]])
+                raised.append(Alarm(name, direction, row, since, rate, min(estimate, 1.0), counted))
         return raised
 
     def _since(self, watch: _Watch, alarm: Alarm) -> tuple[int, float]:
         state = watch.rising if alarm.direction == "rose" else watch.falling
         assert state is not None  # only what has a reference raises alarms
-        return state.onset()
+        start, rate = state.onset()
+        return start, min(rate, 1.0)  # a weighted share may pass 1
 
     def report(self):
         """Lay out every quantity: what was promised, what is seen, and what has moved.
@@ -396,7 +381,7 @@ class DeferralMonitor(BaseEstimator):
                 "lowest": low,
                 "highest": high,
                 "n": watch.n,
-                "estimate": watch.total / watch.n if watch.n else np.nan,
+                "estimate": min(watch.total / watch.n, 1.0) if watch.n else np.nan,
                 "lower": float(lower),
                 "upper": float(min(upper, 1.0)),
                 "alarm": "; ".join(map(str, alarms)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.utils.validation import check_is_fitted
+
 from skdefer.metrics._reading import read_panel
 from skdefer.utils._rows import check_rows
 from skdefer.utils._validation import check_answers
@@ -30,8 +32,15 @@ def observe(estimator, X, y=None, *, expert_predictions=None, y_pred=None):
     -------
     batch : dict
         Arguments of ``DeferralMonitor.fit`` and ``.update``: ``score`` (n_rows, n_experts),
-        ``panel`` (n_rows, n_experts), ``names``, and, of what was passed, ``y``,
+        ``panel`` (n_rows, n_experts), ``names``, ``classes``, and, of what was passed, ``y``,
         ``expert_predictions`` and ``y_pred``.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is none that defers.
+    NotFittedError
+        If it is not fitted.
 
     Examples
     --------
@@ -43,14 +52,16 @@ def observe(estimator, X, y=None, *, expert_predictions=None, y_pred=None):
     >>> y = (X[:, 0] + rng.normal(size=200) > 0).astype(int)
     >>> clf = DeferralClassifier().fit(X, y, expert_predictions=y)
     >>> {name: np.shape(value) for name, value in observe(clf, X, expert_predictions=y).items()}
-    {'score': (200, 1), 'panel': (200, 1), 'names': (1,), 'expert_predictions': (200, 1),
-     'y_pred': (200,)}
+    {'score': (200, 1), 'panel': (200, 1), 'names': (1,), 'classes': (2,),
+     'expert_predictions': (200, 1), 'y_pred': (200,)}
     """
+    check_estimator(estimator)
     n_rows, names = check_rows(X), list(estimator.routes_)[1:]
     batch: dict[str, Any] = {
         "score": estimator.deferral_score(X),
         "panel": estimator.predict_panel(X),
         "names": names,
+        "classes": estimator.classes_,
     }
     if y is not None:
         batch["y"] = y
@@ -62,3 +73,13 @@ def observe(estimator, X, y=None, *, expert_predictions=None, y_pred=None):
     if y_pred is not None:
         batch["y_pred"] = y_pred
     return batch
+
+
+def check_estimator(estimator: Any) -> None:
+    """Refuse what can't defer, or is not fitted."""
+    if not hasattr(estimator, "explain_defer"):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__}; expected a deferral estimator of skdefer. "
+            "Pass a fitted DeferralClassifier, say; its parameter estimator takes the model."
+        )
+    check_is_fitted(estimator)

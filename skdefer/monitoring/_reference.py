@@ -76,7 +76,7 @@ def _check_given(given: Mapping[str, Any], allowed: Sequence[str]) -> None:
         if name not in allowed or not is_rate:
             raise ValueError(
                 f"reference has {name!r}: {rate!r}; expected rates in [0, 1] of {allowed}. Scores "
-                "are measured in fit."
+                "are measured in fit; experts are named there, fit(names=[...])."
             )
 
 

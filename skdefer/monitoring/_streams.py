@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from skdefer.exceptions import UncheckedRowsWarning
-from skdefer.utils._validation import check_answers, is_missing
+from skdefer.guarantees import confidence_sequence
+from skdefer.utils._validation import OUT_OF_LABELS, check_answers, encode_answers, is_missing
 
 #: Shares of the reference's rows at or below which the watched scores lie.
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+#: Chance, over all updates of a monitor, that flags drawn as they should be are refused.
+_CHANCE_OF_REFUSAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Batch:
     wrong: np.ndarray | None  # (n,), of the system; None: no truth came
     due: np.ndarray  # (n,), rows whose truth was to come
     known: np.ndarray  # (n,), those of which it did
+    n_kept: int = 0  # rows among which an audit was drawn
+    n_audited: int = 0  # those that it drew
 
 
 def check_batch(
@@ -47,6 +52,7 @@ def check_batch(
     audited: Any,
     *,
     names: Sequence[str],
+    classes: Any,
     everything: bool,
 ) -> Batch:
     """Bring the arguments of a monitor to a batch; ``everything``: all rows are audited."""
@@ -74,10 +80,15 @@ def check_batch(
         answered = ~is_missing(answers)
     handed = panel.any(axis=1)
     due, known = np.zeros(n_rows, dtype=bool), np.zeros(n_rows, dtype=bool)
+    n_kept = n_audited = 0
     if y is not None:
         y, y_pred = _labels(y, "y", n_rows), _labels(y_pred, "y_pred", n_rows)
-        due = np.ones(n_rows, dtype=bool) if everything else handed | _flags(audited, n_rows)
+        due = np.ones(n_rows, dtype=bool)
+        if not everything:
+            due = handed | _flags(audited, n_rows)
+            n_kept, n_audited = int((~handed).sum()), int((due & ~handed).sum())
         known = due & ~is_missing(y)
+        _check_truth(y[known], classes)
         if is_missing(y_pred[known]).any():
             raise ValueError(
                 "y_pred is missing on rows whose truth is known; expected the system's label on "
@@ -87,7 +98,20 @@ def check_batch(
         right = None if answers is None else (answers == y[:, None]) & answered
     elif y_pred is None and score is None:
         raise ValueError("Neither score nor y came; expected one of them. Pass observe(...).")
-    return Batch(best, panel, answered, right, wrong, due, known)
+    return Batch(best, panel, answered, right, wrong, due, known, n_kept, n_audited)
+
+
+def check_audit(n_audited: int, n_kept: int, audit_rate: float) -> None:
+    """Refuse flags that can't be draws at ``audit_rate``, given all there were so far."""
+    # Bounds that hold at all times: how often and in which portions rows come makes no difference.
+    lower, upper = confidence_sequence(n_audited, n_kept, _CHANCE_OF_REFUSAL)
+    if not lower <= audit_rate <= upper:
+        raise ValueError(
+            f"audited flags {n_audited} of the {n_kept} kept rows so far, which can't be draws at "
+            f"audit_rate={audit_rate:g}; the weights of the error would be wrong. Pass the flags "
+            "of audit(X, panel) unchanged, with all kept rows. Where rows repeat, give audit a "
+            "row_id; if the truth of every row comes to light, set audit_rate=1.0."
+        )
 
 
 def warn_of_unchecked(batch: Batch) -> int:
@@ -150,8 +174,27 @@ def quantities(names: Sequence[str]) -> list[str]:
     ]
 
 
+def _check_truth(y: np.ndarray, classes: Any) -> None:
+    if classes is None:
+        return
+    unknown = y[encode_answers(y, np.asarray(classes)) == OUT_OF_LABELS]
+    if len(unknown):
+        some = list(dict.fromkeys(map(repr, unknown.tolist())))
+        raise ValueError(
+            f"y has labels that the system does not know, {', '.join(some[:5])}, on "
+            f"{len(unknown)} rows; expected some of {np.asarray(classes).tolist()}, or None where "
+            "nobody has checked. Pass labels as they were in the fit of the system."
+        )
+
+
 def _labels(values: Any, name: str, n_rows: int) -> np.ndarray:
     labels = np.full(n_rows, None, dtype=object)
+    if values is None and name == "y_pred":
+        raise ValueError(
+            f"y_pred is None; expected ({n_rows},), the system's label of each row. Pass "
+            "observe(clf, X, y, expert_predictions=clf.ask_experts(X, "
+            "where=clf.predict_panel(X))): experts who read a column are asked for it, too."
+        )
     if values is None or np.shape(values) != (n_rows,):
         got = "None" if values is None else f"of shape {np.shape(values)}"
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,11 @@ def _whole(what: str, limit: Any, n: int, absent: float) -> np.ndarray:
     forms = "a whole number >= 0, or None" + (f", or {n} of them, one per expert" if n > 1 else "")
     if limit is None or isinstance(limit, numbers.Number):
         limit = [limit] * n
+    if isinstance(limit, Mapping) or hasattr(limit, "to_dict"):  # a Series
+        raise ValueError(
+            f"{what} is {limit!r}, by name; expected {forms}. Names are not known here: pass a "
+            "list in the order of the experts (routes_[1:] of an estimator), None for no limit."
+        )
     try:
         values = [absent if value is None else float(value) for value in limit]
     except (TypeError, ValueError) as error:

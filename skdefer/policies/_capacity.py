@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skdefer.exceptions import CapacityWarning
 from skdefer.metrics import system_accuracy_score
 from skdefer.policies._assign import check_limits
 from skdefer.policies._base import BasePolicy, check_score
@@ -25,10 +27,12 @@ class CapacityPolicy(BasePolicy):
     Parameters
     ----------
     capacity : None, int, or sequence of (int or None), default=None
-        The most rows of each expert; a number is for each of them. None: the ``capacity`` that the
-        experts declare, no limit where they declare none.
+        The most rows of each expert, in their order; a number is for each of them. None: the
+        ``capacity`` that the experts declare, no limit where they declare none. What is given here
+        holds instead of that, with a :class:`~skdefer.exceptions.CapacityWarning` where it is more.
     minimum : None, int, or sequence of int, default=None
-        The least rows of each expert. Only it can force rows over that gain nothing.
+        The least rows of each expert. Only it can force rows over that gain nothing. In a batch
+        every call needs rows enough for it.
     scope : {"batch", "stream"}, default="batch"
         "batch": limits hold in each call of ``route``, exactly, by the best assignment
         (:func:`assign`); the route of a row then depends on the others (``batch_dependent``).
@@ -38,7 +42,8 @@ class CapacityPolicy(BasePolicy):
     batch_size : int or None, default=None
         How many rows a limit is for, in a stream: with 500 rows a day and 40 readings a day,
         ``capacity=40, batch_size=500``. None: as many as the rows that it learns from, which are
-        those of ``fit``, or the held-out ones of a network.
+        those of ``fit``, or the held-out ones of a network. In a batch it decides nothing: see
+        Notes.
     max_per_row : int, default=1
         The most experts per row. A row goes to its best ones, within their hours, if each of them
         gains alone; they vote.
@@ -156,8 +161,10 @@ class CapacityPolicy(BasePolicy):
                 f"No row counts: there are {len(score)}, of weight 0; expected one at least of "
                 "weight > 0. Pass the scores of rows with an answer on record."
             )
-        capacity = capacity if self.capacity is None else self.capacity
-        self.limits_ = self._limits(score.shape[1], capacity)
+        self.limits_ = self._limits(
+            score.shape[1], capacity if self.capacity is None else self.capacity
+        )
+        _warn_if_more(self.limits_.upper, capacity)
         rows = np.repeat(np.arange(len(score)), _times(weight))
         score = score[rows]
         self.batch_size_ = float(self.batch_size or weight.sum())
@@ -183,7 +190,7 @@ class CapacityPolicy(BasePolicy):
         score, limits = self._checked(score)
         if self.scope == "stream":
             return self._by_price(score)
-        return _marked(solve(score, limits)[0], score.shape)
+        return _marked(_solve_call(score, limits)[0], score.shape)
 
     def prices(self, score):
         """Price the experts' hours for some rows: what one row more of each would bring.
@@ -199,7 +206,7 @@ class CapacityPolicy(BasePolicy):
             In a stream ``prices_``, in a batch those of its own; see :func:`assignment_prices`.
         """
         score, limits = self._checked(score)
-        return self.prices_.copy() if self.scope == "stream" else solve(score, limits)[1]
+        return self.prices_.copy() if self.scope == "stream" else _solve_call(score, limits)[1]
 
     def take(self, score, used=None):
         """Hand over the next rows of a day, given what each expert has had; nothing is kept.
@@ -233,7 +240,7 @@ class CapacityPolicy(BasePolicy):
         if self.scope == "stream":
             panel = self._as_they_come(score, left)
         else:
-            panel = _marked(solve(score, left)[0], score.shape)
+            panel = _marked(_solve_call(score, left)[0], score.shape)
         return panel, used + panel.sum(axis=0)
 
     def vote_weights(self, accuracy, n_classes):
@@ -279,6 +286,34 @@ class CapacityPolicy(BasePolicy):
             upper, pool = upper - part.sum(axis=0), pool - part.sum()
             start += n
         return panel
+
+
+def _warn_if_more(upper, declared):
+    """Warn where the limits are above the capacities that the experts declare."""
+    if declared is None:
+        return
+    declared = np.array([np.inf if c is None else c for c in declared], dtype=float)
+    more = np.flatnonzero(upper > declared)
+    if len(more):
+        warnings.warn(
+            f"The experts {more.tolist()} (from 0) declare capacities of "
+            f"{declared[more].astype(int).tolist()}, but CapacityPolicy gives them up to "
+            f"{[int(u) if u < np.inf else None for u in upper[more]]} (None: no limit), "
+            "which holds. Pass capacity=None for what the experts declare, or lower limits.",
+            CapacityWarning,
+            stacklevel=5,
+        )
+
+
+def _solve_call(score, limits):
+    """Assign the rows of one call; if they are too few for a minimum, say what else there is."""
+    try:
+        return solve(score, limits)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} With scope='batch' a minimum is for each call: pass the rows that share the "
+            "hours in one call, or use scope='stream', where it holds on average."
+        ) from None
 
 
 def _marked(chosen, shape):

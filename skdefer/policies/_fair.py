@@ -44,7 +44,8 @@ class FairPolicy(BasePolicy):
         by the sampling error of both.
     groups : column name, int, callable or None, default=None
         The group of each row: a column of X, the position of a column of an array, or a callable
-        of X that gives (n_rows,) labels. None: one group, and nothing is constrained.
+        of X that gives (n_rows,) labels. None: one group, and nothing is constrained, with a
+        warning.
     min_group_size : int, default=30
         Groups with fewer rows (sum of weights) are not constrained: a group of one would have a
         rate of 0 or 1, and draw all others there.
@@ -131,6 +132,8 @@ class FairPolicy(BasePolicy):
         self.accuracy_price_ = outcomes.error(fair) - outcomes.error(plain)
         self.gain_price_ = max(outcomes.gain(plain) - outcomes.gain(fair), 0.0)
         self.report_ = _report(names, by_name, large, threshold)
+        counted = (outcomes.weight > 0) & np.isin(code, np.flatnonzero(large))
+        self._warn_of_extremes(fair[counted], plain[counted])
 
     def _outcomes(self, score, y, y_pred, expert_predictions, cost, sample_weight):
         rows = check_rows(y, y_pred, expert_predictions)
@@ -167,17 +170,40 @@ class FairPolicy(BasePolicy):
         return np.array(thresholds), float(np.ptp(after)), float(np.ptp(before))
 
     def _warn_of_groups(self, names, large):
-        if self.groups is None:
-            return
         left_out = [str(name) for name, is_large in zip(names, large) if not is_large]
-        if left_out or sum(large) < 2:
-            warnings.warn(
+        if self.groups is None:
+            message = (
+                "groups is None, so nothing is constrained and the policy decides as CostPolicy "
+                "does. Pass groups=, a column of X or a callable."
+            )
+        elif left_out:
+            message = (
                 f"{len(left_out)} of {len(names)} groups have fewer than {self.min_group_size} "
                 "rows, or no answer on record, and are not constrained: "
-                f"{left_out[:5]}; {sum(large)} are. Merge small groups, or lower min_group_size.",
-                FairnessWarning,
-                stacklevel=4,
+                f"{left_out[:5]}; {sum(large)} are. Merge small groups, or lower min_group_size."
             )
+        elif len(names) < 2:
+            message = (
+                f"groups is {self.groups!r}, which gives {len(names)} group on the rows of fit, "
+                f"{names.tolist()}; expected two at least, so nothing is constrained. Pass groups= "
+                "that tells rows apart, or fit on rows of every group."
+            )
+        else:
+            return
+        warnings.warn(message, FairnessWarning, stacklevel=4)
+
+    def _warn_of_extremes(self, fair, plain):
+        """Say so if the groups are equal only because all rows, or none, are handed over."""
+        if not len(fair) or fair.any() != fair.all() or (fair == plain).all():
+            return
+        warnings.warn(
+            f"With tolerance={self.tolerance:g} {'every row' if fair.any() else 'no row'} of the "
+            f"groups is handed over, against {plain.mean():.0%} under CostPolicy, at a loss of "
+            f"{self.gain_price_:.3g} per row: rates of few rows are seldom as close as that in any "
+            "other way. Pass a wider tolerance.",
+            FairnessWarning,
+            stacklevel=4,
+        )
 
     def _best(self, score, cost):
         """Best expert of each row, and the score; -inf where nobody may be asked."""

@@ -88,7 +88,7 @@ class ScoringPolicy(BasePolicy):
             )
         y, y_pred, weight = np.asarray(y)[rows], np.asarray(y_pred)[rows], weight[rows]
         classes = np.unique(np.concatenate([y, y_pred]))
-        metric = label_metric(self.metric, classes, weighted=sample_weight is not None)
+        metric = label_metric(self.metric, classes, "metric", weighted=sample_weight is not None)
         answers = check_answers(expert_predictions, len(score))[0][rows]
         best, score = best_expert(score[rows])
         kept = encode_answers(y_pred, classes)

@@ -175,8 +175,8 @@ class BaseRejector(BaseEstimator):
         check_is_fitted(self, "profiles_")
         if not self.serves_unseen_experts:
             raise ValueError(
-                f"{type(self).__name__} has learned the experts of fit, and serves these alone, all "
-                "of them. Fit it again with the answers of those you want, or use ProfileRejector."
+                f"{type(self).__name__} has learned the experts of fit, and serves these alone, "
+                "all of them. Fit it again with those you want, or use ProfileRejector."
             )
         other = copy.copy(self)
         other.profiles_ = [profile.align(self.classes_) for profile in profiles]

@@ -334,6 +334,7 @@ def policies():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::skdefer.exceptions.UncalibratedScoreWarning")
 @pytest.mark.filterwarnings("ignore::skdefer.exceptions.RiskNotControlledWarning")  # of few rows
+@pytest.mark.filterwarnings("ignore:groups is None, so nothing is constrained")
 @pytest.mark.parametrize("cls", deferral_estimators(), ids=lambda c: c.__name__)
 @pytest.mark.parametrize("policy", list(policies()))
 def test_every_policy_through_every_estimator(cls, policy):

@@ -6,10 +6,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from skdefer import (
     ColumnExpert,
@@ -18,7 +21,7 @@ from skdefer import (
     TunedDeferralClassifierCV,
 )
 from skdefer.deferral._risks import CalibrationRows
-from skdefer.deferral._unseen_rows import draw_rows
+from skdefer.deferral._unseen_rows import TaughtRows, draw_rows, leave_each_class
 from skdefer.exceptions import (
     RiskNotControlledError,
     RiskNotControlledWarning,
@@ -50,6 +53,13 @@ SAID = say()
 
 def inner(**params):
     return DeferralClassifier(LogisticRegression(), rejector=ProfileRejector(), cv=3, **params)
+
+
+def of_columns(experts=None):
+    """Of the columns that are numbers."""
+    numbers = ColumnTransformer([("x", "passthrough", list("abcd"))])
+    model = make_pipeline(numbers, LogisticRegression())
+    return DeferralClassifier(model, experts, rejector=ProfileRejector(), cv=3)
 
 
 def controlled(estimator=None, **params):
@@ -126,10 +136,26 @@ def test_false_negatives_of_one_class():
     assert row["n_counted"] < clf.n_calibration_ / 2
     labels = clf.predict(X_NEW, expert_predictions=SAID[1000:])
     assert (labels != Y_NEW)[Y_NEW == "eel"].mean() < 0.2
+    assert "false_negative_rate of 'eel' <= 0.2" in clf.promise_
+    assert set(clf.risk_table_["pos_label"]) == {"eel"}
     with pytest.raises(ValueError, match="pos_label is None with the classes"):
         calibrated(risk="false_negative_rate")
     with pytest.raises(ValueError, match="pos_label is 'cow'"):
         calibrated(risk="false_negative_rate", pos_label="cow")
+
+
+def test_of_two_classes_the_promise_says_whose_false_negatives_are_few():
+    ill = np.where(Y == "eel", "ill", "well")
+    clf = controlled(risk=["false_negative_rate", "deferral_rate"], target=[0.3, 1 - 1e-9])
+    clf.set_params(validation_fraction=0.5, on_failure="warn")
+    clf.fit(X[:1000], ill[:1000], expert_predictions=ill[:1000])
+    assert "false_negative_rate of 'well' <= 0.3 and deferral_rate <= 1" in clf.promise_
+    of_well = clf.risk_table_["pos_label"] == "well"
+    assert ((clf.risk_table_["risk"] == "false_negative_rate") == of_well).all()
+    assert clf.risk_table_.loc[~of_well, "pos_label"].isna().all()
+    clf.set_params(pos_label="ill", target=[0.001, 0.5])
+    with pytest.warns(RiskNotControlledWarning, match="false_negative_rate of 'ill' is"):
+        clf.fit(X[:1000], ill[:1000], expert_predictions=ill[:1000])
 
 
 def test_a_risk_of_ones_own():
@@ -229,6 +255,31 @@ def test_a_group_of_one_row_is_named():
         calibrated(by=lambda X: np.zeros(2))
 
 
+def test_rows_without_a_label_are_a_group():
+    site = np.arange(1500) % 3
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    for labels, names in [
+        (np.where(site == 2, None, np.array(["n", "s", ""], dtype=object)[site]), ["n", "s"]),
+        (np.where(site == 2, np.nan, site), [0.0, 1.0]),
+    ]:
+        clf = controlled(of_columns(), by="site", target=0.25, validation_fraction=0.5)
+        clf.fit(frame[:1000].assign(site=labels[:1000]), Y[:1000], expert_predictions=SAID[:1000])
+        assert set(clf.risk_table_["group"]) == {"(missing)", *names}
+        assert "in each of 3 groups" in clf.promise_
+        counted = at_its_threshold(clf).set_index("group")["n_counted"]
+        assert counted.sum() == clf.n_calibration_
+        assert counted["(missing)"] > 100
+
+
+def test_a_number_is_no_group():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    expert = CountingExpert(X, Y)
+    clf = controlled(inner(experts=[("nurse", expert)]), by="a")
+    with pytest.raises(ValueError, match="by is 'a', which has 500 values on 500 rows"):
+        clf.fit(frame[:500], Y_FIT)
+    assert not expert.batches, "refused before anybody is asked"
+
+
 def test_groups_stay_on_one_side_and_count_once():
     groups = np.arange(1000) // 5
     clf = controlled(target=0.3, validation_fraction=0.4, random_state=1)
@@ -237,6 +288,39 @@ def test_groups_stay_on_one_side_and_count_once():
     assert "64 groups" in clf.promise_
     with pytest.raises(ValueError, match="groups"):
         clf.calibrate(X_CAL, Y_CAL, expert_predictions=SAID[500:1000], groups=groups)
+
+
+def test_groups_that_taught_are_refused():
+    cal = (X_CAL, Y_CAL)
+    said = {"expert_predictions": SAID[500:1000]}
+    clf = controlled(target=0.3, validation_fraction=None)
+    clf.fit(X_FIT, Y_FIT, expert_predictions=SAID[:500], groups=np.arange(500) // 5)
+    with pytest.raises(ValueError, match=r"groups has 10 groups .* such as \[90, 91, 92, 93, 94\]"):
+        clf.calibrate(*cal, **said, groups=90 + np.arange(500) // 5)
+    with pytest.raises(ValueError, match="fit had groups=, but calibrate has none"):
+        clf.calibrate(*cal, **said)
+    missing = np.where(np.arange(500) == 7, np.nan, 100 + np.arange(500) // 5)
+    with pytest.raises(ValueError, match=r"groups is missing in 1 of 500 rows, such as rows \[7\]"):
+        clf.calibrate(*cal, **said, groups=missing)
+    with pytest.raises(ValueError, match="groups is missing in 1 of 500 rows"):
+        clone(clf).fit(X_FIT, Y_FIT, groups=missing)
+    assert clf.calibrate(*cal, **said, groups=100 + np.arange(500) // 5).certified_
+
+
+def test_one_group_tests_nothing():
+    clf = calibrated(target=0.3).set_params(on_failure="warn")
+    with pytest.warns(RiskNotControlledWarning, match="500 calibration rows in 1 group leave none"):
+        clf.calibrate(X_CAL, Y_CAL, expert_predictions=SAID[500:1000], groups=np.ones(500))
+    with pytest.raises(ValueError, match="1 groups with weight are too few to hold one out"):
+        controlled().fit(X_FIT, Y_FIT, groups=np.ones(500))
+
+
+def test_a_class_is_left_by_whole_groups():
+    groups = np.arange(12) // 3
+    y = np.repeat(["a", "b"], 6)
+    held = leave_each_class(groups >= 2, y, groups)
+    np.testing.assert_array_equal(held, groups == 3)
+    assert leave_each_class(groups >= 2, y).sum() == 5, "without groups a row is enough"
 
 
 # -- where nothing is proven -----------------------------------------------------------------
@@ -302,6 +386,51 @@ def test_rows_that_taught_are_refused():
     with pytest.raises(ValueError, match="100 of 500 calibration rows are known by the index"):
         clf.calibrate(changed, Y[400:900], expert_predictions=SAID[400:900])
     clf.calibrate(changed.reset_index(drop=True), Y[400:900], expert_predictions=SAID[400:900])
+
+
+FRAME = pd.DataFrame(X, columns=list("abcd")).assign(
+    site=np.where(np.arange(1500) % 2, "n", "s"), reader=SAID
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X.assign(note=1),
+        lambda X: X.astype({"a": "float32", "c": "float32"}),
+        lambda X: X[X.columns[::-1]].sample(frac=1, random_state=0).reset_index(drop=True),
+        lambda X: X.assign(reader=Y[:500][::-1]),
+        lambda X: X.drop(columns="reader"),
+        lambda X: X.to_numpy(),
+        lambda X: X.convert_dtypes(),
+    ],
+)
+def test_rows_that_taught_are_known_after_trivial_changes(change):
+    model = make_pipeline(
+        ColumnTransformer([("x", "passthrough", list("abcd"))]), LogisticRegression()
+    )
+    clf = controlled(
+        DeferralClassifier(model, [ColumnExpert("reader")], cv=2), validation_fraction=None
+    )
+    clf.fit(FRAME[:500], Y_FIT)
+    with pytest.raises(ValueError, match="500 of 500 calibration rows are known by the content"):
+        clf.calibrate(change(FRAME[:500]), Y_FIT)
+    assert clf.calibrate(FRAME[500:1000].assign(note=1), Y_CAL).certified_
+
+
+@pytest.mark.parametrize("wrap", [sparse.csr_array, np.asarray, pd.DataFrame])
+def test_numbers_are_compared_in_single_precision(wrap):
+    known = TaughtRows(wrap(X_FIT), None)
+    assert len(known.find(wrap(X_FIT.astype(np.float32)))[0]) == 500
+    assert len(known.find(wrap(np.vstack([X_CAL, X_FIT[:1]])))[0]) == 1
+    assert len(known.find(wrap(X_CAL))[0]) == 0
+
+
+def test_a_column_alone_is_compared_as_it_is():
+    """Of one number, single precision would make equals of rows that are not."""
+    ids = np.arange(2**25, 2**25 + 400.0)[:, None]
+    assert len(TaughtRows(ids[::2], None).find(ids[1::2])[0]) == 0
+    assert len(TaughtRows(ids[::2], None).find(ids[:10])[0]) == 5
 
 
 def test_rows_with_few_values_are_equal_by_chance():
@@ -495,6 +624,30 @@ def test_search_pickle_and_clone():
 def test_bad_parameters(params, match):
     with pytest.raises(ValueError, match=match):
         controlled(**params).fit(X_FIT, Y_FIT, expert_predictions=SAID[:500])
+
+
+def test_labels_that_nobody_knows():
+    expert = CountingExpert(X, Y)
+    clf = controlled(inner(experts=[("nurse", expert)]), validation_fraction=None)
+    clf.fit(X_FIT, Y_FIT)
+    expert.batches.clear()
+    with pytest.raises(ValueError, match=r"y has the labels \['e'\] on .* of 500 .*'eel'"):
+        clf.calibrate(X_CAL, np.where(Y_CAL == "eel", "e", Y_CAL))
+    assert not expert.batches
+    frozen = FrozenEstimator(inner().fit(X_FIT, Y_FIT, expert_predictions=SAID[:500]))
+    with pytest.raises(ValueError, match=r"y has the labels \[0\] on 500 of 500"):
+        controlled(frozen).fit(X_CAL, np.zeros(500, int), expert_predictions=SAID[500:1000])
+
+
+def test_a_promise_is_not_made_twice():
+    fitted = calibrated()
+    for estimator in (
+        controlled(),
+        FrozenEstimator(fitted),
+        TunedDeferralClassifierCV(controlled(), cv=2),
+    ):
+        with pytest.raises(TypeError, match="RiskControlled.*, which chooses a threshold itself"):
+            controlled(estimator).fit(X_FIT, Y_FIT, expert_predictions=SAID[:500])
 
 
 def test_bad_input():

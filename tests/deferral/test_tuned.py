@@ -6,14 +6,14 @@ import pytest
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import fbeta_score, make_scorer
+from sklearn.metrics import fbeta_score, make_scorer, recall_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, ShuffleSplit, StratifiedKFold
 
 from skdefer import ColumnExpert, CostModel, DeferralClassifier, TunedDeferralClassifierCV
 from skdefer.exceptions import SilentExpertWarning, StaleThresholdWarning
 from skdefer.experts import CallableExpert
 from skdefer.metrics import make_deferral_scorer, system_cost, system_cost_scorer
-from skdefer.policies import BudgetPolicy, ThresholdPolicy, TopKPolicy
+from skdefer.policies import BudgetPolicy, CapacityPolicy, ThresholdPolicy, TopKPolicy
 from skdefer.rejectors import ProfileRejector
 from tests.conftest import CountingExpert, make_data
 from tests.discovery import deferral_estimators, is_wrapper, make
@@ -328,12 +328,16 @@ def test_every_deferral_estimator_can_be_tuned(experts, cls):
         ({"tune": "cost"}, "grid is None with tune='cost'; expected the costs"),
         ({"tune": "cost", "grid": {"nurse": 1}}, "expected the costs to be tried, a list"),
         ({"tune": "cost", "grid": []}, "grid is empty"),
+        ({"tune": "cost", "grid": [-1, 0.0, 0.1]}, "grid has negative prices or NaN; expected"),
+        ({"tune": "cost", "grid": [0.1, np.nan]}, "grid has negative prices or NaN; expected"),
+        ({"tune": "cost", "grid": [{"nurse": -1, "doctor": 0}]}, "cost has negative prices"),
         ({"tune": "budget", "grid": [0.1, 1.2]}, r"expected shares in \[0, 1\]"),
         ({"grid": "many"}, "expected numbers, or an integer > 1"),
         ({"grid": [0.1, np.nan]}, "expected numbers, or an integer > 1"),
         ({"grid": 1}, "expected numbers, or an integer > 1"),
         ({"objective": system_cost_scorer}, "which asks an estimator; expected 'cost'"),
-        ({"objective": "roc_auc"}, "needs probabilities"),
+        ({"objective": "roc_auc"}, "objective has 'roc_auc', which needs probabilities"),
+        ({"min_metric": {"roc_auc": 0.9}}, "min_metric has 'roc_auc', which needs probabilities"),
         ({"objective": "no_such"}, "no_such"),
         ({"max_cost": -1}, "max_cost"),
     ],
@@ -343,9 +347,28 @@ def test_bad_options(experts, options, message):
         tuned(experts, **options).fit(X, Y)
 
 
+def test_a_metric_of_one_class_asks_which(experts):
+    Z = np.where(Y == "eel", "eel", "other")
+    record = np.column_stack([Z, Z])
+    for options in ({"objective": "recall"}, {"min_metric": {"recall": 0.5}}):
+        (what,) = options
+        hint = rf"{what} has 'recall', .* \['eel', 'other'\]. Pass make_scorer\(recall_score, pos_"
+        with pytest.raises(ValueError, match=hint):
+            tuned(experts, **options).fit(X, Z, expert_predictions=record)
+    recall = make_scorer(recall_score, pos_label="eel")
+    one = tuned(experts, objective=recall, min_metric={recall: 0.5}, grid=9)
+    assert one.fit(X, Z, expert_predictions=record).best_score_ == 1
+
+
 def test_policies_that_learn_and_models_alone_are_refused(experts):
     with pytest.raises(ValueError, match="BudgetPolicy, which learns where to cut"):
         tuned(experts, {"policy": BudgetPolicy()}).fit(X, Y)
+    for tune in ("threshold", "budget"):
+        with pytest.raises(
+            ValueError, match="CapacityPolicy, which learns .*without Tuned"
+        ) as told:
+            tuned(experts, {"policy": CapacityPolicy(9)}, tune=tune).fit(X, Y)
+        assert "tune=" not in str(told.value)
     with pytest.raises(TypeError, match="estimator is LogisticRegression; expected a deferral"):
         TunedDeferralClassifierCV(LogisticRegression()).fit(X, Y)
     with pytest.raises(TypeError, match="which chooses a threshold itself; expected"):

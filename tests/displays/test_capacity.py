@@ -40,6 +40,8 @@ def test_what_is_drawn_is_the_data():
     assert [bar.get_width() for bar in display.bars_] == frame["load"].tolist()
     assert display.capacity_marks_.get_xdata().tolist() == [5, 0, 30]
     assert display.minimum_marks_.get_xdata().tolist() == [20]
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert sorted(legend) == ["capacity", "minimum", "price (upper axis)", "rows"]
     assert display.price_marks_.get_xdata().tolist() == frame["price"][[0, 1, 3]].tolist()
     assert [t.get_text() for t in display.ax_.get_yticklabels()] == frame["expert"].tolist()
     display.figure_.canvas.draw()

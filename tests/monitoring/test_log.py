@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 
 from skdefer import DeferralClassifier
 from skdefer.exceptions import DecisionLogWarning, UnansweredError
@@ -126,6 +128,40 @@ def test_no_content_unless_asked(clf, path):
     clf = DeferralClassifier(cost=0.1).fit(X[:200], Y[:200])
     DecisionLog(path, content=True).record(clf, X_NEW[:1])
     assert read_decisions(path)["content"][9] == X_NEW[0].tolist()
+
+
+def test_content_that_rows_lack_is_an_error_before_the_decision(path):
+    frame = pd.DataFrame(X, columns=["age", "name", "c", "d"])
+    counter = CountingExpert(X, Y)
+    expert = CallableExpert(lambda rows: counter(rows.to_numpy()), name="nurse")
+    clf = DeferralClassifier(experts=[expert]).fit(frame[:200], Y[:200])
+    DecisionLog(path, content="age").record(clf, frame[200:202])
+    assert read_decisions(path)["content"].tolist() == [{"age": v} for v in frame["age"][200:202]]
+    DecisionLog(path, content=[]).record(clf, frame[200:202])
+    assert len(read_decisions(path)) == 4
+    counter.batches.clear()
+    log = DecisionLog(path, content=["age", "agee"])
+    for call in (log.predict, log.record):
+        with pytest.raises(ValueError, match=r"content has \['agee'\], but X has the columns"):
+            call(clf, frame[200:])
+    assert not counter.batches
+    assert len(read_decisions(path)) == 4
+    with pytest.raises(ValueError, match="content is 3; expected True, False, or names"):
+        DecisionLog(path, content=3)
+
+
+def test_columns_of_an_array_can_t_be_named(clf, path):
+    with pytest.raises(ValueError, match=r"content has \['age'\], but X has no columns"):
+        DecisionLog(path, content=["age"]).record(clf, X_NEW)
+
+
+def test_what_can_t_decide_is_refused(path):
+    log, unfitted = DecisionLog(path), DeferralClassifier()
+    for call in (log.predict, log.record):
+        with pytest.raises(TypeError, match="LogisticRegression; expected a deferral estimator"):
+            call(LogisticRegression(), X_NEW)
+        with pytest.raises(NotFittedError):
+            call(unfitted, X_NEW)
 
 
 def test_lines_are_strict_json(path):

@@ -3,66 +3,16 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skdefer import DeferralClassifier
 from skdefer.exceptions import UncheckedRowsWarning
-from skdefer.experts import CallableExpert
 from skdefer.monitoring import Alarm, DeferralMonitor, observe
 from tests.conftest import make_data
 from tests.discovery import deferral_estimators, make
-
-NAMES = ["nurse", "doctor"]
-
-
-def make_rows(n, rng, *, kept_error=0.1, nurse=0.8, handed=0.3, shift=0.0, silent=0.05):
-    """Rows of a system of two experts with known rates."""
-    route = np.where(rng.random(n) < handed, 1 + (rng.random(n) < 0.5), 0)
-    y = rng.integers(2, size=n)
-    skill = np.array([nurse, 0.95])
-    answers = np.where(rng.random((n, 2)) < skill, y[:, None], 1 - y[:, None]).astype(object)
-    answers[rng.random(n) < silent] = None
-    model = np.where(rng.random(n) < 1 - kept_error, y, 1 - y)
-    y_pred = model.astype(object)
-    for j in range(2):
-        rows = (route == j + 1) & (answers[:, j] != None)  # noqa: E711
-        y_pred[rows] = answers[rows, j]
-    return {
-        "score": rng.normal(shift, 1, size=(n, 2)),
-        "panel": route,
-        "y_pred": y_pred,
-        "y": y,
-        "expert_predictions": answers,
-    }
-
-
-def started(seed=0, n=2000, **params):
-    rows = make_rows(n, np.random.default_rng(seed))
-    return DeferralMonitor(**{"random_state": 0, **params}).fit(**rows, names=NAMES)
-
-
-def rows_of(batch, rows):
-    return {k: v[rows] for k, v in batch.items()}
-
-
-def state_of(monitor):
-    """Everything it knows, as plain numbers."""
-    watches = {
-        name: (
-            w.n,
-            w.total,
-            *(
-                None if s is None else [np.asarray(v).tolist() for v in vars(s).values()]
-                for s in (w.rising, w.falling)
-            ),
-        )
-        for name, w in monitor._watches.items()
-    }
-    return watches, monitor.alarms_, monitor.n_decided_, monitor.n_checked_, monitor.n_unchecked_
+from tests.monitoring.rows import NAMES, make_rows, rows_of, started, state_of
 
 
 def test_reference_is_what_was_measured():
@@ -314,18 +264,16 @@ def test_it_watches_every_estimator(cls):
     )
 
 
-def test_observe_asks_nobody():
-    X, y = make_data(200)
-
-    def refuse(rows):
-        raise AssertionError("was asked")
-
-    clf = DeferralClassifier().fit(X, y, expert_predictions=y)
-    clf = clf.with_experts([("expert", CallableExpert(refuse))], profiles=clf.profiles_)
-    batch = observe(clf, X, y, expert_predictions=pd.Series(y))
-    assert batch["names"] == ["expert"]
-    assert "y_pred" not in observe(clf, X, y)
-    np.testing.assert_array_equal(observe(clf, X, y, y_pred=y)["y_pred"], y)
+def test_experts_of_given_rates_are_named():
+    reference = {"accuracy_doctor": 0.95}
+    with pytest.raises(ValueError, match=r"experts are named there, fit\(names=\[...\]\)"):
+        DeferralMonitor(reference=reference).fit()
+    unnamed = DeferralMonitor(reference={"system_error": 0.1}).fit()
+    with pytest.raises(ValueError, match=r"name its experts: fit\(names=\[...\]\)"):
+        unnamed.update(**make_rows(10, np.random.default_rng(0)), names=NAMES)
+    monitor = DeferralMonitor(reference=reference).fit(names=NAMES)
+    monitor.update(**make_rows(1000, np.random.default_rng(0)), names=NAMES)
+    assert monitor.report().loc["accuracy_doctor", "estimate"] == pytest.approx(0.95, abs=0.05)
 
 
 def test_other_experts_are_not_mixed_in():
@@ -363,6 +311,41 @@ def test_bad_audits_are_refused():
         monitor.update(**rows, audited=np.zeros(10, dtype=int))
     with pytest.raises(ValueError, match="X has 10 rows, panel 3; expected as many"):
         monitor.audit(np.zeros((10, 1)), [0, 1, 0])
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+@pytest.mark.parametrize("size", [1, 200])
+def test_flags_that_were_not_drawn_are_refused(flagged, size):
+    monitor, rows = started(audit_rate=0.2), make_rows(200, np.random.default_rng(1))
+    states = [state_of(monitor)]
+
+    def feed():
+        for i in range(0, 200, size):
+            monitor.update(**rows_of(rows, slice(i, i + size)), audited=np.full(size, flagged))
+            states.append(state_of(monitor))
+
+    with pytest.raises(ValueError, match=r"kept rows so far, which can't be draws at audit_rate"):
+        feed()
+    assert state_of(monitor) == states[-1]
+    audited = monitor.audit(np.arange(200)[:, None], rows["panel"])
+    started(audit_rate=0.2).update(**rows, audited=audited | (rows["panel"] > 0))
+
+
+def test_rates_in_reports_are_at_most_1():
+    rows = make_rows(40, np.random.default_rng(1), handed=0.0, kept_error=1.0)
+    monitor = started(audit_rate=0.1)
+    audited = np.arange(40) % 10 == 0
+    order = np.argsort(~audited, kind="stable")  # the four of them come first
+    monitor.update(**rows_of(rows, order), audited=audited[order])
+    one = started(audit_rate=0.1)
+    raised = one.update(**rows_of(rows, order[:4]), audited=np.ones(4, dtype=bool))
+    raised += one.update(**rows_of(rows, order[4:8]), audited=np.zeros(4, dtype=bool))
+    for seen in (monitor, one):
+        alarm = next(a for a in seen.alarms_ if a.quantity == "system_error")
+        assert alarm.estimate == 1
+        report = seen.report()
+        assert report[["estimate", "now"]].max().max() <= 1
+    assert one._watches["system_error"].total / one._watches["system_error"].n > 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -230,7 +231,9 @@ SCORE = np.array([[0.5, -np.inf, 0.4], [0.6, 0.1, 0.1], [0.3, -np.inf, -0.2]])
         (1, np.inf, "minimum has inf"),
         ([1, 2], None, "capacity has 2 entries, but there are 3 experts; expected"),
         ("many", None, "capacity is 'many'; expected"),
-        ({"a": 1}, None, "capacity is {'a': 1}; expected"),
+        ({"a": 1}, None, r"capacity is {'a': 1}, by name; expected .* in the order of the experts"),
+        (pd.Series({"a": 1, "b": 2, "c": 3}), None, "by name; expected .* in the order of the exp"),
+        (None, {"a": 1}, "minimum is {'a': 1}, by name; expected"),
         ([1, 2, 3], [0, 4, 0], r"4 rows of expert 1 \(from 0\), whose capacity is 2: 2 too many"),
         (None, 2, r"minimum asks for 6 rows of the experts \[0, 1, 2\].*at most 3 .* 3 too few"),
         (None, [0, 2, 0], r"2 rows of the experts \[1\].*at most 1 rows can be theirs: 1 too few"),

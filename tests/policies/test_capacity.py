@@ -300,6 +300,35 @@ def test_bad_limits_are_refused_in_fit(parameters, message, scope):
         fit(CapacityPolicy(**{"scope": scope, **parameters}), make_score())
 
 
+def test_a_minimum_needs_rows_enough_in_each_call():
+    score = make_score()
+    policy = fit(CapacityPolicy(minimum=[20, 0, 0]), score)
+    for method in (policy.route, policy.panel, policy.prices, policy.take):
+        with pytest.raises(ValueError, match=r"at most 5 rows .* 15 too few.*use scope='stream'"):
+            method(score[:5])
+    stream = fit(CapacityPolicy(minimum=[20, 0, 0], scope="stream"), score)
+    assert stream.route(score[:5]).shape == (5,)
+
+
+@pytest.mark.parametrize("scope", ["batch", "stream"])
+def test_more_than_experts_declare_holds_with_a_warning(scope):
+    score, declared = make_score(), [5, None, 30]
+    for capacity in (20, [20, 9, 30], [None, 9, 9]):
+        policy = CapacityPolicy(capacity, scope=scope)
+        with pytest.warns(CapacityWarning, match=r"The experts \[0\] .* capacities of \[5\]"):
+            fit(policy, score, capacity=declared)
+        assert policy.limits_.upper[0] > 5
+    for capacity in (None, 5, [5, 40, 30]):  # warnings are errors
+        fit(CapacityPolicy(capacity, scope=scope), score, capacity=declared)
+
+
+def test_in_a_batch_the_batch_size_decides_nothing():
+    score = make_score()
+    one, two = (fit(CapacityPolicy(20, batch_size=n), score) for n in (None, 50))
+    np.testing.assert_array_equal(one.panel(score), two.panel(score))
+    np.testing.assert_array_equal(one.prices(score), two.prices(score))
+
+
 @pytest.mark.parametrize("scope", ["batch", "stream"])
 def test_a_route_needs_a_fit(scope):
     policy = CapacityPolicy(5, scope=scope)
@@ -343,6 +372,12 @@ def test_readers_get_no_more_than_their_hours(recwarn):
     assert reasons.str.contains("outside the policy's limit").any()
     free = clf.set_params(policy=CostPolicy())  # without a new fit nothing changes
     np.testing.assert_array_equal(free.predict_route(X), route)
+
+
+def test_more_hours_than_a_reader_has_are_noticed():
+    with pytest.warns(CapacityWarning, match=r"experts \[0\] .* of \[7\], .* up to \[9\] "):
+        clf, X, _ = make_system(CapacityPolicy(9))
+    assert clf.predict_panel(X).sum(axis=0).tolist() == [9, 9]
 
 
 def test_prices_of_money_that_change_are_noticed():

@@ -27,7 +27,10 @@ def variants():
                         yield pytest.param(policy, id=f"{name}-{parameter}={option}")
 
 
-pytestmark = pytest.mark.parametrize("policy", list(variants()))
+pytestmark = [
+    pytest.mark.parametrize("policy", list(variants())),
+    pytest.mark.filterwarnings("ignore:groups is None, so nothing is constrained"),  # FairPolicy()
+]
 
 
 def make_case(n_experts=2, n_rows=60, seed=0):

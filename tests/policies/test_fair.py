@@ -169,7 +169,7 @@ def test_small_unknown_and_missing_groups_follow_the_price_alone():
     case["X"].loc[0, "group"] = "single"
     case["X"].loc[1, "group"] = None
     with pytest.warns(FairnessWarning, match=r"1 of 3 groups have fewer than 30 .*'single'"):
-        policy = FairPolicy(tolerance=0.0, groups="group").fit(**case)
+        policy = FairPolicy(tolerance=0.05, groups="group").fit(**case)
     assert policy.groups_.tolist() == ["a", "b"]
     assert policy.report_["constrained"].tolist() == [True, True, False]
     assert policy.gap_ < policy.gap_before_
@@ -178,14 +178,34 @@ def test_small_unknown_and_missing_groups_follow_the_price_alone():
         assert policy.route(np.full((4, 1), score), X=new).tolist() == [int(score > 0)] * 4
 
 
-def test_one_group_only_is_said():
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ("x", "240 of 240 groups have fewer than 30 rows.*; 0 are"),
+        (None, "groups is None, so nothing is constrained"),
+        ("site", r"'site', which gives 1 group on the rows of fit, \['here'\]; expected two"),
+    ],
+)
+def test_groups_that_constrain_nothing_are_said(groups, message):
     case = make_case()
-    with pytest.warns(FairnessWarning, match="0 are"):
-        policy = FairPolicy(groups="x").fit(**case)
+    case["X"]["site"] = "here"
+    with pytest.warns(FairnessWarning, match=message) as caught:
+        policy = FairPolicy(groups=groups).fit(**case)
+    assert len(caught) == 1
     assert policy.gap_ == 0
     np.testing.assert_array_equal(
         policy.route(case["score"], X=case["X"]), CostPolicy().route(case["score"])
     )
+
+
+@pytest.mark.parametrize(("price", "what"), [(-0.1, "every row"), (0.1, "no row")])
+def test_equal_only_at_the_extremes_is_said(price, what):
+    case = make_case()
+    case["score"] = case["score"] + 0.1 - price
+    with pytest.warns(FairnessWarning, match=f"With tolerance=0 {what} of the groups is handed"):
+        policy = FairPolicy(tolerance=0.0, groups="group").fit(**case)
+    assert set(policy.route(case["score"], X=case["X"])) == {int(what == "every row")}
+    assert policy.gain_price_ > 0
 
 
 def test_what_is_out_of_reach_is_said():

@@ -90,10 +90,19 @@ def test_metrics_that_do_not_fit_are_refused():
         ScoringPolicy("f1").fit(**case)  # three classes
     with pytest.raises(ValueError, match="takes none"):
         ScoringPolicy(lambda y, a: 0.0).fit(**case)
-    with pytest.raises(ValueError, match="needs probabilities"):
+    with pytest.raises(ValueError, match="metric has 'roc_auc', which needs probabilities"):
         ScoringPolicy("roc_auc").fit(**case)
     with pytest.raises(ValueError, match="of weight 0"):
         ScoringPolicy().fit(**(case | {"sample_weight": np.zeros(60)}))
+
+
+@pytest.mark.parametrize("metric", ["f1", f1_score, make_scorer(f1_score)])
+def test_a_metric_of_one_class_asks_which(metric):
+    score, named = np.array([[0.5], [0.4], [0.3]]), ["no", "yes", "no"]
+    with pytest.raises(ValueError, match=r"metric has .*f1.*\['no', 'yes'\]. Pass make_scorer\("):
+        ScoringPolicy(metric).fit(score, named, ["no"] * 3, named)
+    policy = ScoringPolicy(make_scorer(f1_score, pos_label="yes"))
+    assert policy.fit(score, named, ["no"] * 3, named).metric_value_ == 1
 
 
 def test_inside_an_estimator():
