@@ -17,7 +17,7 @@ from torch import nn
 
 from skdefer.exceptions import TrainingDivergedWarning
 from skdefer.neural._batches import RowBatches
-from skdefer.neural._device import resolve_device, seeded
+from skdefer.neural._device import flushing_denormals, resolve_device, seeded
 from skdefer.neural._lbfgs import LBFGS
 from skdefer.neural._prediction import evaluating
 
@@ -204,7 +204,7 @@ def train(
     best = _BestWeights(module)
     ended = ""
     try:
-        with seeded(random_state), torch.enable_grad():
+        with seeded(random_state), torch.enable_grad(), flushing_denormals():
             history.converged = _run(
                 module, loss, batches, optimizer, history, best,
                 max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,

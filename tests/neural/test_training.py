@@ -508,6 +508,24 @@ def test_a_network_without_weights_is_refused():
         run(make_net().requires_grad_(False))
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_the_tiniest_floats_are_taken_for_0_while_training_alone(before):
+    tiny = torch.tensor([torch.finfo(torch.float64).tiny], dtype=torch.float64)
+    seen = []
+
+    def looking(module, X, y):
+        seen.append((tiny / 2).item())
+        return loss(module, X, y)
+
+    torch.set_flush_denormal(before)
+    try:
+        run(make_net(), loss=looking, max_iter=1)
+        assert ((tiny / 2).item() == 0) == before
+    finally:
+        torch.set_flush_denormal(False)
+    assert set(seen) == {0.0}
+
+
 # -- L-BFGS ---------------------------------------------------------------------------
 
 
