@@ -62,9 +62,9 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     memory : str or joblib.Memory, default=None
         Keeps bought answers.
     solver : {"adam", "lbfgs"}, default="adam"
-        "lbfgs" takes all rows at once: tens of times faster for linear and small networks with a
-        ``weight_decay``, and without chance. It reads neither ``batch_size`` nor
-        ``learning_rate_init``.
+        "lbfgs" takes all rows at once: tens of times faster for linear models (give them a
+        ``weight_decay``), and without chance. With hidden layers it goes on to lower losses and
+        takes longer. It reads neither ``batch_size`` nor ``learning_rate_init``.
     learning_rate_init : float, default=0.001
         Step size of Adam.
     weight_decay : float, default=0.0

@@ -118,8 +118,8 @@ def train(
         network that works as long on each row of a batch as on its longest.
     solver : {"adam", "lbfgs"}, default="adam"
         "adam": a step per batch. "lbfgs": all rows at once, no learning rate, and no chance in it
-        but that of the network (dropout misleads it): many times faster where the network is
-        small and the rows fit in memory.
+        but that of the network (dropout misleads it): many times faster for linear models whose
+        rows fit in memory.
     max_iter : int, default=200
         Most epochs; of L-BFGS, rounds of 20 iterations.
     batch_size : int, default=128
