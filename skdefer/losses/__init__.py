@@ -14,7 +14,6 @@ from skdefer.utils._optional import import_optional
 
 __all__ = [
     "Surrogate",
-    "asymmetric_softmax_class_proba",
     "asymmetric_softmax_expert_accuracy",
     "asymmetric_softmax_loss",
     "differentiable_triage_loss",
@@ -40,7 +39,6 @@ __all__ = [
 
 _HOME_OF = {
     "Surrogate": "_registry",
-    "asymmetric_softmax_class_proba": "_asymmetric_softmax",
     "asymmetric_softmax_expert_accuracy": "_asymmetric_softmax",
     "asymmetric_softmax_loss": "_asymmetric_softmax",
     "differentiable_triage_loss": "_triage",

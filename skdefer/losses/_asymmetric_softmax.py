@@ -22,7 +22,7 @@ def asymmetric_softmax_loss(
         + 1[m_j \ne y] \log (1 - \psi_{d_j}) \right).
 
     Its minimiser is :math:`\psi_y = \eta_y` and :math:`\psi_{d_j} = Acc_j`, read by
-    :func:`asymmetric_softmax_class_proba` and :func:`asymmetric_softmax_expert_accuracy`. Both
+    :func:`lce_class_proba` and :func:`asymmetric_softmax_expert_accuracy`. Both
     are probabilities everywhere, not at the minimiser alone, and whoever is most probable in
     the one is where the scores are greatest.
 
@@ -63,31 +63,6 @@ def asymmetric_softmax_loss(
     classes, experts, y, correct = split_scores(scores, y, expert_correct)
     odds = experts - _all_but_the_likeliest(classes)
     return cross_entropy(classes, y) + right_or_wrong(odds, correct)
-
-
-def asymmetric_softmax_class_proba(scores: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Class probabilities that scores trained by :func:`asymmetric_softmax_loss` imply.
-
-    Parameters
-    ----------
-    scores : tensor of shape (..., n_classes + n_experts)
-        Logits of the classes, then of the experts.
-    n_classes : int
-        The number of classes.
-
-    Returns
-    -------
-    proba : tensor of shape (..., n_classes)
-        Softmax over the classes alone.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skdefer.losses import asymmetric_softmax_class_proba
-    >>> asymmetric_softmax_class_proba(torch.tensor([[0.0, 0.0, 3.0]]), 2)
-    tensor([[0.5000, 0.5000]])
-    """
-    return scores[..., :n_classes].softmax(-1)
 
 
 def asymmetric_softmax_expert_accuracy(scores: torch.Tensor, n_classes: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from skdefer.costs import same_prices
 from skdefer.exceptions import CapacityWarning, StaleThresholdWarning
-from skdefer.utils._validation import is_missing
+from skdefer.utils._validation import check_weights, is_missing
 
 
 @dataclass
@@ -182,6 +182,17 @@ def check_score(score: Any) -> np.ndarray:
     if is_missing(score).any():
         raise ValueError("score has NaN; expected numbers. Use -inf for an expert that is away.")
     return score
+
+
+def counted_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
+    """Check the weights of rows that a policy learns from; one at least must count."""
+    weight = check_weights(sample_weight, n_rows)
+    if not weight.any():
+        raise ValueError(
+            f"No row counts: there are {n_rows}, of weight 0; expected one at least of weight > 0. "
+            "Pass the scores of rows with an answer on record."
+        )
+    return weight
 
 
 def best_expert(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skdefer.metrics import system_accuracy_score
-from skdefer.policies._base import BasePolicy, best_expert, check_score
+from skdefer.policies._base import BasePolicy, best_expert, check_score, counted_weights
 from skdefer.policies._thresholds import budget_threshold
-from skdefer.utils._validation import check_weights
 
 
 class BudgetPolicy(BasePolicy):
@@ -74,12 +73,7 @@ class BudgetPolicy(BasePolicy):
 
     def _fit(self, score, y, y_pred, expert_predictions, cost, capacity, X, sample_weight):
         best = best_expert(score)[1]
-        weight = check_weights(sample_weight, len(score))
-        if not weight.any():
-            raise ValueError(
-                f"No row counts: there are {len(score)}, of weight 0; expected one at least of "
-                "weight > 0. Pass the scores of rows with an answer on record."
-            )
+        weight = counted_weights(sample_weight, len(score))
         self.threshold_ = budget_threshold(best, weight, self.budget)
         route = self.route(score)
         self.deferral_rate_ = float(np.average(route > 0, weights=weight))

@@ -12,11 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from skdefer.exceptions import CapacityWarning
 from skdefer.metrics import system_accuracy_score
 from skdefer.policies._assign import check_limits
-from skdefer.policies._base import BasePolicy, check_score
+from skdefer.policies._base import BasePolicy, check_score, counted_weights
 from skdefer.policies._flow import Limits, best_of_rows
 from skdefer.policies._prices import solve
 from skdefer.policies._vote import first_choice, log_odds
-from skdefer.utils._validation import check_weights
 
 _MOST = 8  # repetitions of a row, on average, where weights are no whole numbers
 
@@ -155,12 +154,7 @@ class CapacityPolicy(BasePolicy):
         )
 
     def _fit(self, score, y, y_pred, expert_predictions, cost, capacity, X, sample_weight):
-        weight = check_weights(sample_weight, len(score))
-        if not weight.any():
-            raise ValueError(
-                f"No row counts: there are {len(score)}, of weight 0; expected one at least of "
-                "weight > 0. Pass the scores of rows with an answer on record."
-            )
+        weight = counted_weights(sample_weight, len(score))
         self.limits_ = self._limits(
             score.shape[1], capacity if self.capacity is None else self.capacity
         )

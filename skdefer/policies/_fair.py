@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from skdefer.exceptions import FairnessWarning
 from skdefer.metrics._inputs import check_rows
 from skdefer.policies._balance import balance
-from skdefer.policies._base import BasePolicy, best_expert, check_score
+from skdefer.policies._base import BasePolicy, best_expert, check_score, counted_weights
 from skdefer.policies._thresholds import midpoint
-from skdefer.utils._validation import check_weights, encode_answers, is_missing
+from skdefer.utils._validation import encode_answers, is_missing
 
 
 class FairPolicy(BasePolicy):
@@ -139,9 +139,7 @@ class FairPolicy(BasePolicy):
         rows = check_rows(y, y_pred, expert_predictions)
         best, top = self._best(score, cost)
         reached = np.arange(len(best)), best
-        weight = check_weights(sample_weight, len(best))
-        if not weight.any():
-            raise ValueError("No row counts: all weights are 0; expected one at least above 0.")
+        weight = counted_weights(sample_weight, len(best))
         return _Outcomes(
             score=top,
             weight=weight,

@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from skdefer.metrics._confusion import is_closed, values_of
 from skdefer.metrics._label_metrics import label_metric
 from skdefer.metrics._sweep import BLOCK, first_best, sweep_thresholds
-from skdefer.policies._base import BasePolicy, best_expert, check_score
+from skdefer.policies._base import BasePolicy, best_expert, check_score, counted_weights
 from skdefer.policies._thresholds import candidate_thresholds
-from skdefer.utils._validation import check_answers, check_weights, encode_answers
+from skdefer.utils._validation import check_answers, encode_answers
 
 _MOST_CALLS = 1000  # of a metric that has to be called for each threshold
 
@@ -79,13 +79,8 @@ class ScoringPolicy(BasePolicy):
         return True
 
     def _fit(self, score, y, y_pred, expert_predictions, cost, capacity, X, sample_weight):
-        weight = check_weights(sample_weight, len(score))
+        weight = counted_weights(sample_weight, len(score))
         rows = np.flatnonzero(weight)
-        if not len(rows):
-            raise ValueError(
-                f"No row counts: there are {len(score)}, of weight 0; expected one at least of "
-                "weight > 0. Pass the scores of rows with an answer on record."
-            )
         y, y_pred, weight = np.asarray(y)[rows], np.asarray(y_pred)[rows], weight[rows]
         classes = np.unique(np.concatenate([y, y_pred]))
         metric = label_metric(self.metric, classes, "metric", weighted=sample_weight is not None)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from skdefer.losses import (
-    asymmetric_softmax_class_proba,
     asymmetric_softmax_expert_accuracy,
     asymmetric_softmax_loss,
+    lce_class_proba,
     ova_loss,
 )
 from tests.losses.tables import ACCURACY, ALWAYS, ANSWERED, ETA, minimise, outcomes
@@ -41,7 +41,7 @@ def test_by_hand(correct, expected):
 def test_the_minimiser(answered):
     x, y, correct, probability = outcomes(answered)
     scores = minimise(lambda s: (probability * asymmetric_softmax_loss(s[x], y, correct)).sum(), 5)
-    proba = asymmetric_softmax_class_proba(scores, 3)
+    proba = lce_class_proba(scores, 3)
     torch.testing.assert_close(proba, ETA, rtol=0, atol=1e-3)
     accuracy = asymmetric_softmax_expert_accuracy(scores, 3)
     torch.testing.assert_close(accuracy, ACCURACY, rtol=0, atol=1e-3)
@@ -59,7 +59,7 @@ def test_the_gradient_at_equal_classes_is_finite():
 def test_an_expert_is_likelier_than_the_best_class_where_the_score_is_greater():
     scores = torch.randn(200, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gain = asymmetric_softmax_expert_accuracy(scores, 3)
-    gain = gain - asymmetric_softmax_class_proba(scores, 3).amax(-1, keepdim=True)
+    gain = gain - lce_class_proba(scores, 3).amax(-1, keepdim=True)
     assert torch.equal(gain > 0, scores[:, 3:] > scores[:, :3].amax(-1, keepdim=True))
 
 
