@@ -9,11 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "AnswerStoreError",
+    "AnswerStoreWarning",
+    "BudgetExhaustedError",
     "CapacityWarning",
     "DatasetNotFoundError",
     "DecisionLogWarning",
     "ExpertAnswerError",
     "ExpertPredictionsMissingError",
+    "ExpertStoppedError",
+    "ExpertStoppedWarning",
+    "FailedCallsWarning",
     "FairnessWarning",
     "ModelDisagreementWarning",
     "OutOfLabelsWarning",
@@ -55,6 +61,33 @@ class _PaidError(RuntimeError):
 
 class ExpertAnswerError(_PaidError):
     """An expert raised, or returned something that is not one answer per row."""
+
+
+class ExpertStoppedError(ExpertAnswerError):
+    """Calls to an expert were stopped, since every further one would fail (key, quota, server).
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    answers : ndarray of shape (n_rows, n_experts), dtype object, default=None
+        As in :class:`ExpertAnswerError`.
+    partial : ndarray of shape (n_rows,), dtype object, default=None
+        The answers to the rows of the batch that was stopped, ``None`` where there is none.
+        They are in the expert's store, too.
+    """
+
+    def __init__(self, message: str, answers: Any = None, partial: Any = None):
+        super().__init__(message, answers)
+        self.partial = partial
+
+
+class BudgetExhaustedError(ExpertStoppedError):
+    """The next call could cost more than is left of ``max_cost``."""
+
+
+class AnswerStoreError(RuntimeError):
+    """The file where answers are kept can't be used: locked, read-only, or of a later version."""
 
 
 class ExpertPredictionsMissingError(ValueError):
@@ -135,3 +168,15 @@ class RiskNotControlledError(ValueError):
 
 class RiskNotControlledWarning(SkdeferWarning):
     """Nothing is promised of a risk, and everything takes the safest route."""
+
+
+class ExpertStoppedWarning(SkdeferWarning):
+    """Calls to an expert were stopped, and others, or the model, answer for it."""
+
+
+class FailedCallsWarning(SkdeferWarning):
+    """Some calls to an expert came to nothing; their rows have no answer."""
+
+
+class AnswerStoreWarning(SkdeferWarning):
+    """A file of answers was damaged; it was moved aside, and a new one begun."""

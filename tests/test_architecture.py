@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "skdefer"
 LAYERS = [
     {"exceptions", "utils", "costs"},  # prices are read by metrics too
-    {"losses", "metrics", "guarantees"},
+    {"losses", "metrics", "guarantees", "calling"},
     {"experts", "policies", "neural"},
     {"base", "rejectors", "text", "datasets", "displays", "monitoring"},
     {"deferral"},

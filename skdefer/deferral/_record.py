@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import ExpertAnswerError, SilentExpertWarning
-from skdefer.experts._answers import AnswerStore
 from skdefer.experts._asking import ask
 from skdefer.experts._base import Expert
 from skdefer.experts._panel import encode_checked, make_panel

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertPredictionsMissingError,
@@ -14,7 +15,6 @@ from skdefer.exceptions import (
     UnansweredWarning,
     UncachedWarning,
 )
-from skdefer.experts._answers import AnswerStore
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._panel import MISSING_FATE, encode_checked, visible
 from skdefer.utils._rows import count_rows, row_keys, take_rows

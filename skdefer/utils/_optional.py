@@ -11,6 +11,7 @@ _EXTRA_OF = {
     "pyarrow": "parquet",
     "torch": "torch",
     "transformers": "text",
+    "urllib3": "http",
 }
 
 

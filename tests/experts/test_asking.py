@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
+from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertPredictionsMissingError,
@@ -20,7 +21,6 @@ from skdefer.exceptions import (
     UncachedWarning,
 )
 from skdefer.experts import CallableExpert, ClassifierExpert, ColumnExpert, Expert, IndexExpert
-from skdefer.experts._answers import AnswerStore
 from skdefer.experts._asking import answers_at_hand, ask, ask_panel, collect, open_store
 from skdefer.experts._base import RecordedExpert
 from skdefer.experts._panel import make_panel

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import skdefer.experts
+from skdefer.calling._store import AnswerStore
 from skdefer.experts import Expert, as_expert
-from skdefer.experts._answers import AnswerStore
 from skdefer.experts._asking import ask
 
 INDEX = [f"case {i}" for i in range(8)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skdefer.experts._answers import AnswerStore
+from skdefer.calling._store import AnswerStore
 from skdefer.utils._rows import row_keys
 
 
@@ -121,7 +121,7 @@ def test_threads_write_side_by_side(tmp_path):
 
 WRITER = """
 import sys, numpy as np
-from skdefer.experts._answers import AnswerStore
+from skdefer.calling._store import AnswerStore
 from skdefer.utils._rows import row_keys
 store, me = AnswerStore(sys.argv[1]), int(sys.argv[2])
 for i in range(40):
