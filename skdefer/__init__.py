@@ -13,13 +13,22 @@ from skdefer.deferral import (
     RiskControlledDeferralClassifier,
     TunedDeferralClassifierCV,
 )
-from skdefer.experts import ColumnExpert, Expert, ExpertProfile, IndexExpert
+from skdefer.experts import (
+    ChatExpert,
+    ColumnExpert,
+    DecisionExpert,
+    Expert,
+    ExpertProfile,
+    IndexExpert,
+)
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ChatExpert",
     "ColumnExpert",
     "CostModel",
+    "DecisionExpert",
     "DeferralClassifier",
     "Expert",
     "ExpertAgnosticDeferralClassifier",

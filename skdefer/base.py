@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from skdefer.costs import error_unit, least_cost_answer, reads_rows, resolve_cost
 from skdefer.exceptions import UncalibratedScoreWarning
 from skdefer.experts._asking import answers_at_hand, ask_panel, check_where, collect, open_store
-from skdefer.experts._base import AbsentExpert, Expert
+from skdefer.experts._base import Expert
 from skdefer.experts._met import ServingMixin
 from skdefer.experts._panel import (
     MODEL,
@@ -32,7 +32,7 @@ from skdefer.policies._deciding import DecidingMixin
 from skdefer.policies._explanation import explain_routes
 from skdefer.policies._vote import first_choice
 from skdefer.utils._clone import clone_sharing
-from skdefer.utils._rows import check_rows, check_same_order, drop_columns
+from skdefer.utils._rows import check_rows, check_same_order
 from skdefer.utils._signature import keywords_only
 
 
@@ -196,7 +196,8 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
         UnansweredError
             If a deferred row has no answer and ``on_missing="raise"``.
         ExpertAnswerError
-            If an expert fails; this error and the one before carry the answers at hand.
+            If an expert fails; this error and the one before carry the answers at hand. A paid
+            expert whose calls were stopped raises with ``on_missing="raise"`` alone.
         """
         check_is_fitted(self)
         n_rows = check_rows(X)
@@ -206,15 +207,17 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
             self._panel, n_rows, expert_predictions, self.classes_, on_missing=on_missing
         )
         weighed = self._weigh(X)
+        wanted = self._apply("panel", weighed)
         panel = collect(
             self._panel,
             self._drop_former(X),
-            self._apply("panel", weighed),
+            wanted,
             weighed.score,
             codes,
             self.classes_,
             on_missing=on_missing,
             store=self._store(),
+            explain=lambda: self._explain(X, weighed, wanted),
         )
         result = [self._vote(weighed, codes, panel)]
         if return_route:
@@ -283,8 +286,11 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
             sentence. Losses, costs and scores are those that decided.
         """
         weighed = self._weigh(X)
+        return self._explain(X, weighed, self._apply("panel", weighed))
+
+    def _explain(self, X: Any, weighed: Weighed, panel: np.ndarray) -> Any:
         return explain_routes(
-            self._apply("panel", weighed),
+            panel,
             weighed.proba,
             weighed.loss,
             self._uncertainty(weighed.proba, weighed.X),
@@ -327,7 +333,7 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
             If a profile, a context or the cost doesn't fit, or a part holds state per expert.
         """
         check_is_fitted(self)
-        panel = make_panel(experts, None, 0)
+        panel = make_panel(experts, None, 0, self.classes_)
         names = list(panel)
         other = copy.copy(self)
         for part in {"rejector", "policy"} & vars(self).keys():  # the copy has its own
@@ -368,17 +374,6 @@ class DeferralMixin(ServingMixin, DecidingMixin, ClassifierMixin):
         self._brought = [copy.copy(expert.profile) for expert in self.experts_]  # as it is now
         self.routes_ = [MODEL, *panel]
         self.n_experts_ = len(panel)
-
-    def _drop_former(self, X: Any) -> Any:
-        return drop_columns(X, self._former_columns)
-
-    @property
-    def _panel(self) -> dict[str, Expert]:
-        return dict(zip(self.routes_[1:], self.experts_, strict=True))
-
-    @property
-    def _rejects_only(self) -> bool:
-        return isinstance(self.experts_[0], AbsentExpert)
 
     def _store(self):
         return open_store(check_memory(self.memory))

@@ -13,6 +13,7 @@ __all__ = [
     "AnswerStoreWarning",
     "BudgetExhaustedError",
     "CapacityWarning",
+    "CaseImportWarning",
     "DatasetNotFoundError",
     "DecisionLogWarning",
     "ExpertAnswerError",
@@ -180,3 +181,7 @@ class FailedCallsWarning(SkdeferWarning):
 
 class AnswerStoreWarning(SkdeferWarning):
     """A file of answers was damaged; it was moved aside, and a new one begun."""
+
+
+class CaseImportWarning(SkdeferWarning):
+    """Some answers of an import were left out: unknown cases, no class, or in contradiction."""

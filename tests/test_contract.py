@@ -3,6 +3,7 @@
 A new estimator is found by discovery; it must be able to fit with ``experts=`` alone.
 """
 
+import copy
 import pickle
 
 import numpy as np
@@ -14,11 +15,13 @@ from sklearn.exceptions import NotFittedError
 from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertPredictionsMissingError,
+    ExpertStoppedError,
+    ExpertStoppedWarning,
     StaleThresholdWarning,
     UnansweredError,
     UnansweredWarning,
 )
-from skdefer.experts import CallableExpert, ExpertProfile
+from skdefer.experts import CallableExpert, Expert, ExpertProfile
 from tests.conftest import CountingExpert, make_data
 from tests.discovery import deferral_estimators, is_wrapper, make, serving
 
@@ -242,6 +245,101 @@ def test_an_expert_that_fails_is_named_and_nothing_is_lost(fitted):
     bought = caught.value.answers
     asked = other.predict_route(X_NEW) == 1
     assert (bought[asked, 0] == "cat").all()
+
+
+class PaidExpert(Expert):
+    """Knows the truth of some rows, until its money is spent."""
+
+    paid = True
+    keeps_answers = True
+    reads_explanation = True
+
+    def __init__(self, money=10**6, classes=None, **kwargs):
+        super().__init__(**kwargs)
+        self.knows = CountingExpert(X, Y)
+        self.money, self.classes, self.told = money, classes, []
+
+    def for_classes(self, classes):
+        bound = copy.copy(self)
+        bound.classes = list(classes)
+        return bound
+
+    def answers(self, X, explanation=None):
+        assert self.classes == ["cat", "dog", "eel"], "who is asked knows the classes"
+        self.told.append(explanation)
+        bought = np.full(len(X), None, dtype=object)
+        bought[: self.money] = self.knows(X[: self.money])
+        if len(X) > self.money:
+            raise ExpertStoppedError("the quota is used up", partial=bought)
+        return bought
+
+
+def test_fit_asks_nobody_for_money_without_a_limit(cls):
+    paid = PaidExpert(name="service")
+    with pytest.raises(ValueError, match="'service' costs money.*Set max_queries.*or max_cost"):
+        make(cls, experts=paid, random_state=0).fit(X_FIT, Y_FIT)
+    assert not paid.knows.batches
+    recorded = make(cls, experts=paid, random_state=0)
+    recorded.fit(X_FIT, Y_FIT, expert_predictions=Y_FIT)  # nothing is to be bought
+    assert not paid.knows.batches
+
+
+def test_fit_asks_paid_experts_within_a_limit(cls):
+    paid = PaidExpert(name="service")
+    paid.max_cost = 5.0
+    fitted = make(cls, experts=paid, random_state=0).fit(X_FIT, Y_FIT)
+    assert fitted.experts_[0].classes == ["cat", "dog", "eel"]
+    assert fitted.experts_[0].knows is paid.knows
+    assert paid.classes is None, "the user's own is left alone"
+    assert set(paid.told) == {None}
+    few = PaidExpert(name="service", max_queries=20)
+    make(cls, experts=few, random_state=0).fit(X_FIT, Y_FIT)
+    assert few.knows.n_rows_asked >= 20
+
+
+def test_what_fit_bought_before_a_stop_is_in_the_error(cls):
+    paid = PaidExpert(money=7, name="service")
+    paid.max_cost = 5.0
+    experts = [("nurse", CountingExpert(X, Y)), paid]
+    with pytest.raises(ExpertStoppedError, match="the quota is used up") as caught:
+        make(cls, experts=experts, random_state=0).fit(X_FIT, Y_FIT)
+    bought = caught.value.answers
+    assert bought.shape == (len(X_FIT), 2)
+    rows = np.flatnonzero(bought[:, 1] != None)  # noqa: E711
+    assert len(rows) == 7
+    np.testing.assert_array_equal(bought[rows, 1], Y_FIT[rows])
+    assert (bought[:, 0] != None).sum() == experts[0][1].n_rows_asked  # noqa: E711
+
+
+def test_a_paid_expert_that_is_stopped_leaves_the_rest_to_the_model(fitted, experts):
+    paid = PaidExpert(money=3)
+    other = fitted.with_experts([("nurse", CountingExpert(X, Y)), ("doctor", paid)])
+    serving(other).set_params(cost={"nurse": 0.3, "doctor": 0.0}, on_missing="model")
+    route = other.predict_route(X_NEW)
+    asked = np.flatnonzero(route == 2)
+    assert len(asked) > 3
+    with pytest.warns(ExpertStoppedWarning, match="quota is used up 3 of") as caught:
+        labels, answered = other.predict(X_NEW, return_route=True)
+    assert sum(w.category is ExpertStoppedWarning for w in caught) == 1
+    assert answered[asked].tolist() == [2] * 3 + [0] * (len(asked) - 3)
+    np.testing.assert_array_equal(labels[asked[:3]], Y_NEW[asked[:3]])
+    np.testing.assert_array_equal(labels[asked[3:]], other.predict_model(X_NEW[asked[3:]]))
+    told = other.experts_[1].told[0]
+    why = serving(other).explain_defer(X_NEW)
+    pd.testing.assert_frame_equal(told, why.iloc[asked])
+
+
+def test_a_paid_expert_that_is_stopped_raises_with_its_answers(fitted):
+    other = fitted.with_experts([("nurse", CountingExpert(X, Y)), ("doctor", PaidExpert(money=3))])
+    serving(other).set_params(cost={"nurse": 0.3, "doctor": 0.0})
+    asked = np.flatnonzero(other.predict_route(X_NEW) == 2)
+    for call in (other.predict, other.ask_experts):
+        with pytest.raises(ExpertStoppedError) as caught:
+            call(X_NEW)
+        bought = caught.value.answers
+        first = asked if call == other.predict else np.arange(len(X_NEW))
+        np.testing.assert_array_equal(bought[first[:3], 1], Y_NEW[first[:3]])
+        assert all(answer is None for answer in bought[first[3:], 1])
 
 
 def test_recorded_experts_need_their_answers(cls):

@@ -1,3 +1,6 @@
 """Calls that cost money: outcomes, retries, limits, and the store where answers are kept."""
 
-__all__: list[str] = []
+from skdefer.calling._rate import RateLimiter
+from skdefer.calling._store import AnswerStore
+
+__all__ = ["AnswerStore", "RateLimiter"]

@@ -38,8 +38,8 @@ def list_datasets() -> list[str]:
     --------
     >>> from skdefer.datasets import list_datasets
     >>> list_datasets()  # doctest: +NORMALIZE_WHITESPACE
-    ['chexpert_readers', 'cifar10h_models', 'css_llm', 'ecg_readers', 'frugalml',
-     'ham10000_8x8', 'openl2d_adult', 'sleep_scorers']
+    ['ade_corpus', 'chexpert_readers', 'cifar10h_models', 'css_llm', 'ecg_readers', 'frugalml',
+     'ham10000_8x8', 'medqa_llm', 'openl2d_adult', 'sleep_scorers']
     """
     return sorted(_loaders())
 

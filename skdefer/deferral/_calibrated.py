@@ -12,6 +12,7 @@ from skdefer.base import DeferralMixin
 from skdefer.costs import same_prices
 from skdefer.deferral._controlling import Control, find_threshold
 from skdefer.deferral._delegating import DelegatingMixin
+from skdefer.deferral._record import check_spending, of_all_rows
 from skdefer.deferral._risks import (
     CalibrationRows,
     at_threshold,
@@ -139,7 +140,10 @@ class CalibratedMixin(DelegatingMixin):
                     "Leave them out, or call with_experts first."
                 )
         else:
-            answers = read_answers(inner, X, answers, what="A promise about the whole system")
+            if answers is None:
+                check_spending(inner._panel)
+            with of_all_rows(order, len(digests)):
+                answers = read_answers(inner, X, answers, what="A promise about the whole system")
         rows = CalibrationRows(inner, self._policy, X, y, answers)
         risks = [
             make_risk(*limit, rows, loss_bound=self.loss_bound, pos_label=self.pos_label)

@@ -260,7 +260,7 @@ class ExpertAgnosticDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         names = list(contexts) if isinstance(contexts, Mapping) else None
         given = list(contexts.values()) if isinstance(contexts, Mapping) else list(contexts)
         if self.experts is not None:
-            panel = make_panel(self.experts, None, 0)
+            panel = make_panel(self.experts, None, 0, self.classes_)
         elif not given:
             raise ValueError(
                 "contexts is empty; expected past answers (expert_predictions, y) of one expert "

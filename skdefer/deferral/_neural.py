@@ -14,13 +14,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skdefer.costs import resolve_cost, resolve_error_cost
-from skdefer.deferral._held_out import HeldOutMixin, Rows, hold_out
+from skdefer.deferral._held_out import HeldOutMixin, Rows
 from skdefer.deferral._out_of_fold import check_groups
 from skdefer.deferral._record import buy_answers, check_classes, read_record
-from skdefer.deferral._temperature import check_temperature, fit_temperature
 from skdefer.experts._base import Expert
 from skdefer.experts._panel import learn_profiles, visible
 from skdefer.experts._profile import ExpertProfile, always_right
+from skdefer.neural._held_out import check_enough_to_calibrate, hold_out
+from skdefer.neural._temperature import check_temperature, fit_temperature
 from skdefer.policies import CostPolicy
 from skdefer.policies._base import warn_of_capacities
 from skdefer.utils._optional import import_optional
@@ -32,7 +33,6 @@ from skdefer.utils._validation import (
 )
 
 _BATCH_ROWS = 4096  # rows per batch where nothing is learned
-_LEAST_TO_CALIBRATE = 10  # fewer held-out rows can't tell a temperature
 # Parameters that a network can't change once it is made.
 _ARCHITECTURE = {
     "hidden_layer_sizes",
@@ -146,11 +146,8 @@ class NeuralDeferralMixin(HeldOutMixin):
         tunes = self.threshold == "tuned" and not self._rejects_only
         if self.early_stopping or self.calibration or tunes or policy.learns:
             taught, held_out = hold_out(whole.y, groups, counted, self.validation_fraction, rng)
-        if self.calibration and len(held_out) < _LEAST_TO_CALIBRATE:
-            raise ValueError(
-                f"{len(held_out)} rows are held out, too few to find a temperature; expected "
-                f"{_LEAST_TO_CALIBRATE} at least. Pass more rows or a larger validation_fraction."
-            )
+        if self.calibration:
+            check_enough_to_calibrate(held_out)
         rows, held = whole.take(taught), whole.take(held_out)
 
         self.device_ = str(resolve_device(self.device))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import ExpertAnswerError, SilentExpertWarning
-from skdefer.experts._asking import ask
+from skdefer.experts._asking import ask, with_partial
 from skdefer.experts._base import Expert
 from skdefer.experts._panel import encode_checked, make_panel
 from skdefer.utils._rows import check_rows, check_same_order, row_keys, take_rows
@@ -37,17 +39,24 @@ def read_record(
         The experts by name.
     answers : ndarray of shape (n_rows, n_experts)
         Missing where there is none.
+
+    Raises
+    ------
+    ValueError
+        For answers that don't fit, and if a paid expert would be asked without any limit.
     """
     n_rows = check_rows(X)
     if expert_predictions is None:
-        panel = make_panel(experts, None, 0)
+        panel = make_panel(experts, None, 0, classes)
         check_columns(panel, X)  # a typo shows now, not after a model has been fitted
+        check_spending(panel)
         return panel, np.full((n_rows, len(panel)), None, dtype=object)
     check_same_order(expert_predictions, X)
     answers, columns = check_answers(expert_predictions, n_rows)
-    panel = make_panel(experts, columns, answers.shape[1])
+    panel = make_panel(experts, columns, answers.shape[1], classes)
     answers = check_answers(expert_predictions, n_rows, names=list(panel))[0]
     encode_checked(answers, classes, list(panel), fate="count as wrong in fit")
+    check_spending(panel, answers)
     return panel, answers
 
 
@@ -104,7 +113,7 @@ def buy_answers(
     ExpertAnswerError
         If an expert fails; it carries the answers at hand.
     """
-    has_record = np.logical_not(is_missing(answers)).any(axis=0)
+    has_record = _has_record(answers)
     for j, (name, expert) in enumerate(panel.items()):
         if has_record[j] or not expert.can_answer:
             continue
@@ -116,7 +125,7 @@ def buy_answers(
         try:
             bought = ask(name, expert, panel, X, rows, store=store)
         except ExpertAnswerError as error:
-            error.answers = answers.astype(object)
+            error.answers = with_partial(answers, rows, j, error)
             raise
         answers = answers.astype(object)
         answers[rows, j] = bought
@@ -126,6 +135,37 @@ def buy_answers(
             raise ExpertAnswerError(str(error), answers) from error
     _check_silence(panel, answers[covered])
     return answers
+
+
+def check_spending(panel: dict[str, Expert], answers: np.ndarray | None = None) -> None:
+    """Refuse to ask experts who cost money about any number of rows, before anything is fitted."""
+    recorded = np.zeros(len(panel), dtype=bool) if answers is None else _has_record(answers)
+    for (name, expert), has_record in zip(panel.items(), recorded, strict=True):
+        limited = expert.max_queries is not None or expert.max_cost is not None
+        if expert.paid and expert.can_answer and not has_record and not limited:
+            raise ValueError(
+                f"The expert {name!r} costs money, has no record, and nothing limits how many rows "
+                "fit may ask it about. Set max_queries, the most rows, or max_cost, the most it "
+                "may ever cost; or pass answers in expert_predictions=."
+            )
+
+
+def _has_record(answers: np.ndarray) -> np.ndarray:
+    """Whether each expert has any answer; shape (n_experts,)."""
+    return np.logical_not(is_missing(answers)).any(axis=0)
+
+
+@contextmanager
+def of_all_rows(rows: np.ndarray, n_rows: int) -> Iterator[None]:
+    """Bring the answers that an error carries from ``rows``, those in work, to all ``n_rows``."""
+    try:
+        yield
+    except ExpertAnswerError as error:
+        if error.answers is not None:
+            whole = np.full((n_rows, error.answers.shape[1]), None, dtype=object)
+            whole[rows] = error.answers
+            error.answers = whole
+        raise
 
 
 def check_some_answered(panel: dict[str, Expert], answers: np.ndarray | None) -> None:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdefer.deferral._calibrated import CalibratedMixin, labels_by
 from skdefer.deferral._delegating import DelegatingMixin, is_frozen, thaw
 from skdefer.deferral._out_of_fold import check_groups
-from skdefer.deferral._record import check_classes
+from skdefer.deferral._record import check_classes, of_all_rows
 from skdefer.deferral._risks import check_limits
 from skdefer.deferral._unseen_rows import (
     TaughtRows,
@@ -267,13 +267,14 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
             held = self._held_out(X, y, groups, counted)
             taught = np.setdiff1d(np.arange(n_rows), held)
             inner = clone(self._inner())
-            inner.fit(
-                take_rows(X, taught),
-                y[taught],
-                expert_predictions=take_rows(answers, taught),
-                sample_weight=None if weight is None else weight[taught],
-                groups=take_rows(groups, taught),
-            )
+            with of_all_rows(taught, n_rows):
+                inner.fit(
+                    take_rows(X, taught),
+                    y[taught],
+                    expert_predictions=take_rows(answers, taught),
+                    sample_weight=None if weight is None else weight[taught],
+                    groups=take_rows(groups, taught),
+                )
             index = index_of(X)
             self._taught = TaughtRows(
                 take_rows(X, taught),
@@ -292,9 +293,9 @@ class RiskControlledDeferralClassifier(CalibratedMixin, BaseEstimator):
                 "row, such as CostPolicy. Limit risk='deferral_rate' instead of a batch."
             )
         if len(held):
-            self._calibrate(
-                take_rows(X, held), y[held], take_rows(answers, held), take_rows(groups, held)
-            )
+            parts = (take_rows(part, held) for part in (X, y, answers, groups))
+            with of_all_rows(held, n_rows):
+                self._calibrate(*parts)
         else:
             self._take_safest("Nothing is promised: call calibrate with rows of their own.")
         return self

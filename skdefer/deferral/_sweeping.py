@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from skdefer.costs import least_cost_answer, resolve_cost
-from skdefer.deferral._record import buy_answers, read_record
+from skdefer.deferral._record import buy_answers, check_spending, read_record
 from skdefer.experts._asking import open_store
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.metrics._sweep import BLOCK, Outcomes, count_answers, sweep_thresholds
@@ -217,6 +217,7 @@ def settle_answers(
         if estimator._rejects_only:
             return panel, None
         if expert_predictions is None:
+            check_spending(panel)
             expert_predictions = estimator.ask_experts(X)
         check_same_order(expert_predictions, X)
         return panel, check_answers(expert_predictions, check_rows(X), names=list(panel))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertPredictionsMissingError,
+    ExpertStoppedError,
+    ExpertStoppedWarning,
     UnansweredError,
     UnansweredWarning,
     UncachedWarning,
@@ -41,6 +44,7 @@ def ask(
     rows: np.ndarray,
     *,
     store: AnswerStore | None = None,
+    explanation: Any = None,
 ) -> np.ndarray:
     """Ask one expert for some rows, in one batch.
 
@@ -54,6 +58,8 @@ def ask(
         Which rows.
     store : AnswerStore, default=None
         Where answers are looked up first and kept.
+    explanation : DataFrame of length n_rows, default=None
+        Why rows are handed over, for an expert that reads it.
 
     Returns
     -------
@@ -64,11 +70,14 @@ def ask(
     ------
     ExpertAnswerError
         If the expert raises, or returns something that is not one answer per row.
+    ExpertStoppedError
+        If calls to the expert were stopped; ``partial`` has an answer or None for each row asked.
     """
     X = take_rows(X if expert.column is not None else visible(X, panel), rows)
+    why = take_rows(explanation, rows)
     key = _store_key(name, expert) if store is not None else None
     if store is None or key is None:
-        return _call(name, expert, X)
+        return _call(name, expert, X, why)
     keys = row_keys(X)
     answers, known = store.get(key, keys)
     # Identical rows of one batch are asked for once, in the order of the rows.
@@ -77,14 +86,22 @@ def ask(
     order = np.argsort(first)
     new = unknown[first[order]]
     if len(new):
-        bought = _call(name, expert, take_rows(X, new))
+        copies = np.argsort(order)[copies]
+        try:
+            bought = _call(name, expert, take_rows(X, new), take_rows(why, new))
+        except ExpertStoppedError as error:
+            came = np.logical_not(is_missing(error.partial))  # None: not asked, so no abstention
+            store.put(key, keys[new][came], error.partial[came])
+            answers[unknown] = error.partial[copies]
+            error.partial = answers
+            raise
         store.put(key, keys[new], bought)
-        answers[unknown] = bought[np.argsort(order)[copies]]
+        answers[unknown] = bought[copies]
     return answers
 
 
 def _store_key(name: str, expert: Expert) -> str | None:
-    if expert.recorded:  # nothing is bought that would be worth keeping
+    if expert.recorded or expert.keeps_answers:  # nothing is bought, or it is kept elsewhere
         return None
     try:
         version = expert.cache_key()
@@ -102,10 +119,16 @@ def _store_key(name: str, expert: Expert) -> str | None:
     return f"{name!r}|{version}"
 
 
-def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
+def _call(name: str, expert: Expert, X: Any, explanation: Any) -> np.ndarray:
     n_rows = count_rows(X)
+    # Subclasses written before there were explanations may take none.
+    given = {"explanation": explanation} if expert.reads_explanation else {}
     try:
-        answers = expert.answers(X)
+        answers = expert.answers(X, **given)
+    except ExpertStoppedError as error:
+        partial = [None] * n_rows if error.partial is None else error.partial
+        error.partial = _one_per_row(name, partial, n_rows)
+        raise
     except ExpertAnswerError:
         raise
     except Exception as error:
@@ -113,6 +136,11 @@ def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
             f"Expert {name!r} failed on a batch of {n_rows} rows: {type(error).__name__}: {error}. "
             "Mend the expert, or let it return None for rows that it can't answer."
         ) from error
+    return _one_per_row(name, answers, n_rows)
+
+
+def _one_per_row(name: str, answers: Any, n_rows: int) -> np.ndarray:
+    """Bring what an expert returned to shape (n_rows,), None where there is no answer."""
     if hasattr(answers, "to_numpy"):
         answers = answers.to_numpy()
     try:
@@ -135,6 +163,16 @@ def _call(name: str, expert: Expert, X: Any) -> np.ndarray:
     missing, labels = is_missing(labels), np.ma.getdata(labels)
     labels[missing] = None
     return labels
+
+
+def with_partial(
+    answers: np.ndarray, rows: np.ndarray, column: int, error: ExpertAnswerError
+) -> np.ndarray:
+    """Copy answers (n_rows, n_experts), with those that came before an expert was stopped."""
+    answers = answers.astype(object)
+    if isinstance(error, ExpertStoppedError):
+        answers[rows, column] = error.partial
+    return answers
 
 
 def check_where(where: Any, n_rows: int, n_experts: int) -> np.ndarray:
@@ -182,7 +220,7 @@ def ask_panel(
             try:
                 answers[where[:, j], j] = ask(name, expert, panel, X, where[:, j], store=store)
             except ExpertAnswerError as error:
-                error.answers = answers
+                error.answers = with_partial(answers, where[:, j], j, error)
                 raise
     return answers
 
@@ -248,6 +286,7 @@ def collect(
     *,
     on_missing: str,
     store: AnswerStore | None,
+    explain: Callable[[], Any] | None = None,
 ) -> np.ndarray:
     """Get an answer for every deferred row: on record, by asking, or by the next in line.
 
@@ -270,6 +309,9 @@ def collect(
         stand.
     store : AnswerStore or None
         Where answers are kept.
+    explain : callable, default=None
+        Makes the frame that says why rows are handed over; called once at the most, if an expert
+        who reads it is asked.
 
     Returns
     -------
@@ -287,16 +329,25 @@ def collect(
     tried = np.zeros(codes.shape, dtype=bool)
     at_hand = decode_answers(codes, classes)  # what errors carry; odd answers were paid for too
     can_answer = np.array([expert.can_answer for expert in panel.values()])
+    stopped = np.zeros(len(panel), dtype=bool)
+    explanation = None
     while True:
         for j, (name, expert) in enumerate(panel.items()):
             rows = np.flatnonzero(wanted[:, j] & ~tried[:, j] & (codes[:, j] == MISSING))
             tried[wanted[:, j], j] = True
             if len(rows) and expert.can_answer:
+                if expert.reads_explanation and explanation is None and explain is not None:
+                    explanation = explain()
                 try:
-                    answers = ask(name, expert, panel, X, rows, store=store)
+                    answers = ask(
+                        name, expert, panel, X, rows, store=store, explanation=explanation
+                    )
                 except ExpertAnswerError as error:
-                    error.answers = at_hand
-                    raise
+                    if on_missing == "raise" or not isinstance(error, ExpertStoppedError):
+                        error.answers = with_partial(at_hand, rows, j, error)
+                        raise
+                    stopped[j], answers = True, error.partial
+                    _warn_stopped(error, answers, on_missing)
                 at_hand[rows, j] = answers
                 bought = encode_checked(
                     answers[:, None], classes, [name], fate=MISSING_FATE, refuse=False
@@ -317,10 +368,23 @@ def collect(
             )
         wanted[unanswered] = False
         if on_missing == "next":
-            left = np.where(tried | (score <= 0), -np.inf, score)
+            away = stopped & (codes == MISSING)
+            left = np.where(tried | away | (score <= 0), -np.inf, score)
             # Whoever was asked has had the work, answer or not.
             busy = (tried & (can_answer | (codes != MISSING))).sum(axis=0)
             _send_on(panel, busy, wanted, unanswered, left)
+
+
+def _warn_stopped(error: ExpertStoppedError, answers: np.ndarray, on_missing: str) -> None:
+    """Tell what becomes of the rows of an expert who can't be asked any more."""
+    came = int(np.logical_not(is_missing(answers)).sum())
+    others = "The next in line, or the model," if on_missing == "next" else "The model"
+    warnings.warn(
+        f"{error} {came} of {len(answers)} rows were answered before, and those answers count. "
+        f"{others} takes the rest (on_missing={on_missing!r}).",
+        ExpertStoppedWarning,
+        stacklevel=4,
+    )
 
 
 def _send_on(

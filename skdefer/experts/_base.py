@@ -52,6 +52,16 @@ class Expert:
     can_answer: bool = True
     #: True for an expert whose answers are on record: none is bought, so none is kept.
     recorded: bool = False
+    #: True for an expert with a store of its own: ``memory=`` keeps none of its answers.
+    keeps_answers: bool = False
+    #: True for an expert whose answers cost money: ``fit`` asks it only within a limit.
+    paid: bool = False
+    #: True for an expert that holds its ``capacity`` itself, whatever the policy.
+    holds_capacity: bool = False
+    #: The most that a paid expert may ever cost, None for no limit.
+    max_cost: float | None = None
+    #: True for an expert that shows why a row was handed over: see ``answers``.
+    reads_explanation: bool = False
     #: The column of X that only this expert sees, None for most.
     column: str | None = None
     #: What is known of the expert beforehand, None for most.
@@ -84,8 +94,9 @@ class Expert:
         ----------
         X : the rows as the user passed them
             Only the rows that the expert is asked for.
-        explanation : DataFrame, default=None
-            Why each row was handed over, for experts that show it. None so far.
+        explanation : DataFrame of length n_rows, default=None
+            Why each row was handed over, as ``explain_defer`` tells it. Passed by ``predict``
+            alone, and only to experts whose ``reads_explanation`` is True.
 
         Returns
         -------
@@ -93,6 +104,22 @@ class Expert:
             A label per row, None where there is no answer.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement answers(X).")
+
+    def for_classes(self, classes: np.ndarray) -> Expert:
+        """Learn which answers there are; called by ``fit`` and ``with_experts``.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            The classes of the estimator.
+
+        Returns
+        -------
+        expert : Expert
+            Who is asked from now on: ``self``, or a copy that knows the classes and shares what
+            is live. ``self`` stays as it is, since it may serve other estimators too.
+        """
+        return self
 
     def cache_key(self) -> str | None:
         """Name what answers depend on besides the row; None: answers must not be kept.

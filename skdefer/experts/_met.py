@@ -1,15 +1,16 @@
-"""The experts that an estimator serves: what it knew of them when it was told to."""
+"""The experts that an estimator serves, and what it knew of them when it was told to."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skdefer.experts._base import AbsentExpert, Expert
 from skdefer.experts._profile import ExpertProfile
+from skdefer.utils._rows import drop_columns
 
 
 class Met(NamedTuple):
@@ -36,10 +37,11 @@ def agree(one: ExpertProfile | None, other: ExpertProfile | None) -> bool:
 
 
 class ServingMixin:
-    """Holds the profiles of an estimator's experts twice: to decide by, and to add answers to."""
+    """Holds the experts of an estimator, and their profiles twice: to decide by, and to learn."""
 
     routes_: list[str]
     experts_: list[Expert]
+    _former_columns: list[Any]  # of experts served before: nobody sees them
     _brought: list[ExpertProfile | None]
     _served: list[ExpertProfile]  # those that decide, as they were in ``fit`` or ``with_experts``
 
@@ -54,8 +56,19 @@ class ServingMixin:
         # Learning puts new arrays in the place of old ones, so a shallow copy has its own.
         self._profiles = [copy.copy(profile) for profile in profiles]
 
+    @property
+    def _panel(self) -> dict[str, Expert]:
+        return dict(zip(self.routes_[1:], self.experts_, strict=True))
+
+    @property
+    def _rejects_only(self) -> bool:
+        return isinstance(self.experts_[0], AbsentExpert)
+
+    def _drop_former(self, X: Any) -> Any:
+        return drop_columns(X, self._former_columns)
+
     def _met(self) -> list[Met]:
-        if isinstance(self.experts_[0], AbsentExpert):
+        if self._rejects_only:
             return []
         return [Met(*m) for m in zip(self.routes_[1:], self.profiles_, self._brought, strict=True)]
 

@@ -22,8 +22,13 @@ MODEL = "model"
 MISSING_FATE = "count as missing answers"
 
 
-def make_panel(experts: Any, columns: Sequence[str] | None, n_columns: int) -> dict[str, Expert]:
-    """Name the experts, in order.
+def make_panel(
+    experts: Any,
+    columns: Sequence[str] | None,
+    n_columns: int,
+    classes: np.ndarray | None = None,
+) -> dict[str, Expert]:
+    """Name the experts, in order, and tell them the classes.
 
     Parameters
     ----------
@@ -33,6 +38,8 @@ def make_panel(experts: Any, columns: Sequence[str] | None, n_columns: int) -> d
         Names of the columns of ``expert_predictions``, if it has names.
     n_columns : int
         The number of those columns; 0 without ``expert_predictions``.
+    classes : ndarray of shape (n_classes,), default=None
+        The classes, for ``for_classes`` of experts who can be asked; None: not known yet.
 
     Returns
     -------
@@ -66,6 +73,8 @@ def make_panel(experts: Any, columns: Sequence[str] | None, n_columns: int) -> d
     panel: dict[str, Expert] = {}
     for j, (name, member) in enumerate(members):
         expert = as_expert(member)
+        if classes is not None and expert.can_answer:
+            expert = expert.for_classes(classes)
         name = name or expert.name or f"expert_{j + 1}"
         if name == MODEL:
             raise ValueError("An expert is named 'model', which names the model's own route.")

@@ -65,6 +65,7 @@ class TrainingHistory:
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "warmup": [Interval(Real, 0, 1, closed="left"), None],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [
@@ -87,6 +88,7 @@ def train(
     max_iter: int = 200,
     batch_size: int = 128,
     learning_rate_init: float = 1e-3,
+    warmup: float | None = None,
     weight_decay: float = 0.0,
     tol: float = 1e-4,
     n_iter_no_change: float = 10,
@@ -127,6 +129,10 @@ def train(
         same as two rows. A last batch of a single row joins the one before. Not read by "lbfgs".
     learning_rate_init : float, default=1e-3
         Step size of Adam. Not read by "lbfgs".
+    warmup : float, default=None
+        Share of all steps of ``max_iter`` epochs in which the step size rises to
+        ``learning_rate_init``; then it falls to 0, both along a line. None: it stays as it is.
+        Not read by "lbfgs".
     weight_decay : float, default=0.0
         Weight of the squared norm of all weights, halved, that is added to the loss.
     tol : float, default=1e-4
@@ -160,8 +166,8 @@ def train(
     Warns
     -----
     ConvergenceWarning
-        If ``max_iter`` ended the training (unless ``n_iter_no_change`` is inf), or the user
-        did, by an interrupt.
+        If ``max_iter`` ended the training (unless ``n_iter_no_change`` is inf, or ``warmup`` makes
+        it the plan), or the user did, by an interrupt.
     TrainingDivergedWarning
         If losses, gradients or scores were no longer finite. The last good weights (the best,
         with ``validate``) are back.
@@ -200,13 +206,16 @@ def train(
     else:
         optimizer = _make_adam(weights, lr=learning_rate_init, weight_decay=weight_decay)
     batches = RowBatches(data, sample_weight, batch_size, device, weights[0].dtype, lengths)
+    schedule = None
+    if warmup is not None and solver == "adam":
+        schedule = _rise_and_fall(optimizer, warmup, max_iter * len(batches.sizes))
     history = TrainingHistory(validation_scores=None if validate is None else [])
     best = _BestWeights(module)
     ended = ""
     try:
         with seeded(random_state), torch.enable_grad(), flushing_denormals():
             history.converged = _run(
-                module, loss, batches, optimizer, history, best,
+                module, loss, batches, optimizer, schedule, history, best,
                 max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
                 validate=validate, verbose=verbose,
             )  # fmt: skip
@@ -222,7 +231,8 @@ def train(
     newer = ended == "interrupted" and solver != "lbfgs" and _are_finite(weights)
     if validate is not None or not newer:
         best.restore()
-    _warn_of_the_end(ended, history, max_iter, n_iter_no_change)
+    planned = n_iter_no_change == np.inf or schedule is not None
+    _warn_of_the_end(ended, history, max_iter, planned)
     return history
 
 
@@ -233,19 +243,30 @@ def _make_adam(weights: list[nn.Parameter], **options: Any) -> torch.optim.Adam:
         return torch.optim.Adam(weights, **options)
 
 
+def _rise_and_fall(
+    optimizer: torch.optim.Optimizer, warmup: float, n_steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    rising = warmup * n_steps
+
+    def share(step: int) -> float:  # of the step size; above 0 at the first and the last step
+        return min((step + 1) / (rising + 1), (n_steps - step) / (n_steps - rising))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
 class _NotFiniteError(ArithmeticError):
     """Losses, gradients or scores were no longer finite; says which."""
 
 
 def _run(
-    module, loss, batches, optimizer, history, best,
+    module, loss, batches, optimizer, schedule, history, best,
     *, max_iter, tol, n_iter_no_change, validate, verbose,
 ):  # fmt: skip
     """Run epochs until nothing improves (True) or ``max_iter`` is reached (False)."""
     best_score, n_without = -np.inf, 0
     module.train()
     for epoch in range(1, max_iter + 1):
-        mean_loss = _run_epoch(module, loss, batches, optimizer)
+        mean_loss = _run_epoch(module, loss, batches, optimizer, schedule)
         score = -mean_loss
         if validate is not None:
             with evaluating(module):
@@ -269,7 +290,7 @@ def _run(
     return False
 
 
-def _run_epoch(module, loss, batches, optimizer):
+def _run_epoch(module, loss, batches, optimizer, schedule):
     """Take one step per batch; return the mean loss over all rows."""
     means = []
     for batch, weight in batches.epoch():
@@ -288,6 +309,8 @@ def _run_epoch(module, loss, batches, optimizer):
             return mean
 
         means.append(optimizer.step(closure).detach() * n_batch)
+        if schedule is not None:
+            schedule.step()
     # Looked at once per epoch: each look waits for the device.
     mean_loss = sum(torch.stack(means).tolist()) / batches.n_rows
     if not math.isfinite(mean_loss):
@@ -323,7 +346,7 @@ class _BestWeights:
             tensor.copy_(copy)
 
 
-def _warn_of_the_end(ended, history, max_iter, n_iter_no_change):
+def _warn_of_the_end(ended, history, max_iter, planned):
     category: type[Warning] = ConvergenceWarning
     if ended == "interrupted":
         which = "so far"
@@ -341,7 +364,7 @@ def _warn_of_the_end(ended, history, max_iter, n_iter_no_change):
         if not history.best_iter:
             raise ValueError(f"{message} There is no epoch to go back to.")
         message += f" The weights of epoch {history.best_iter} are back."
-    elif history.converged or n_iter_no_change == np.inf:
+    elif history.converged or planned:
         return
     else:
         what = "training loss" if history.validation_scores is None else "validation score"

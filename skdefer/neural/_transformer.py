@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral
 from typing import Any
@@ -15,8 +16,7 @@ from torch import nn
 
 from skdefer.exceptions import TruncatedTextWarning
 from skdefer.utils._optional import import_optional
-from skdefer.utils._rows import array_of_rows
-from skdefer.utils._validation import is_missing
+from skdefer.utils._texts import as_texts
 
 _NOTHING = -1  # where a text has no token
 _NO_LIMIT = int(1e30)  # what tokenizers that know of none say
@@ -153,40 +153,58 @@ class TransformerBackbone(nn.Module):
         TruncatedTextWarning
             If texts are cut off, with their number.
         """
-        texts = _as_texts(X)
+        cut, n_tokens = self.tokenize(as_texts(X))
+        warn_of_long_texts(n_tokens, self.max_length, stacklevel=2)
+        tokens = np.full((len(cut), self.max_length), _NOTHING, dtype=np.int32)
+        tokens[:, : cut.shape[1]] = cut
+        return tokens
+
+    def tokenize(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Bring texts to tokens, as many columns as the longest needs, and count them.
+
+        Parameters
+        ----------
+        texts : list of str
+            The texts.
+
+        Returns
+        -------
+        tokens : ndarray of int32 of shape (n_rows, n_columns)
+            At most ``max_length`` positions in the vocabulary, then -1.
+        n_tokens : ndarray of int of shape (n_rows,)
+            Tokens of each text, those cut off too.
+        """
         ids = self._ids(texts)
         n_tokens = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         long = np.flatnonzero(n_tokens > self.max_length)
         if len(long):
-            warnings.warn(
-                f"{len(long)} of {len(texts)} texts have more than max_length={self.max_length} "
-                f"tokens (up to {n_tokens.max()}); their ends are cut off.",
-                TruncatedTextWarning,
-                stacklevel=2,
-            )
             # Again, so that the tokens that end a text are still there.
             cut = self._ids([texts[i] for i in long], truncation=True, max_length=self.max_length)
             for i, row in zip(long, cut, strict=True):
                 ids[i] = row
-            n_tokens[long] = np.fromiter(map(len, cut), dtype=np.int64, count=len(cut))
-        tokens = np.full((len(texts), self.max_length), _NOTHING, dtype=np.int32)
-        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=n_tokens.sum())
-        tokens[np.arange(self.max_length) < n_tokens[:, None]] = flat
-        tokens[n_tokens == 0, 0] = self.pad  # there must be something to pool
-        return tokens
+        n_kept = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        n_columns = max(int(n_kept.max(initial=0)), 1)
+        tokens = np.full((len(texts), n_columns), _NOTHING, dtype=np.int32)
+        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=n_kept.sum())
+        tokens[np.arange(n_columns) < n_kept[:, None]] = flat
+        tokens[n_kept == 0, 0] = self.pad  # there must be something to pool
+        return tokens, n_tokens
 
     def _ids(self, texts: list[str], **options: Any) -> list[list[int]]:
         if not texts:
             return []
-        encoded = self.tokenizer(
-            texts,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # it would warn of long texts by itself
-            **options,
-        )
-        return list(encoded["input_ids"])
+        options |= {
+            "padding": False,
+            "return_attention_mask": False,
+            "return_token_type_ids": False,
+            "verbose": False,  # it would warn of long texts by itself
+        }
+        try:
+            return list(self.tokenizer(texts, **options)["input_ids"])
+        except (TypeError, UnicodeError):
+            # Halves of a character, which broken JSON leaves, are no Unicode and no token.
+            whole = [text.encode("utf-8", "replace").decode() for text in texts]
+            return list(self.tokenizer(whole, **options)["input_ids"])
 
     def row_lengths(self, tokens: np.ndarray) -> np.ndarray:
         """Count the tokens of each text.
@@ -225,6 +243,8 @@ class TransformerBackbone(nn.Module):
                 f"model, a {type(self.model).__name__}, gives no last_hidden_state; expected an "
                 "encoder, such as AutoModel makes, without a head for some task."
             )
+        if features.dtype.itemsize < 4:  # half precision can't hold a sum of many
+            features = features.float()
         if self.pooling == "cls":
             return features[:, 0]
         there = there[..., None]
@@ -240,7 +260,8 @@ def _load(maker: Any, what: str, name: Any) -> Any:
             f"{what} itself."
         )
     try:
-        return maker.from_pretrained(os.fspath(name))
+        with _no_progress_bar():
+            return maker.from_pretrained(os.fspath(name))
     except (OSError, ValueError) as error:
         from huggingface_hub.constants import HF_HUB_OFFLINE
 
@@ -250,6 +271,32 @@ def _load(maker: Any, what: str, name: Any) -> Any:
             "model and tokenizer (save_pretrained makes it), or a name that transformers has in "
             f"its cache or can download. It said: {error}"
         ) from error
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Load without a bar: a search loads a model for each of its fits."""
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def warn_of_long_texts(n_tokens: np.ndarray, max_length: int, *, stacklevel: int) -> None:
+    """Warn once of texts that are cut off; ``stacklevel`` as seen by the caller."""
+    n_long = int((n_tokens > max_length).sum())
+    if n_long:
+        warnings.warn(
+            f"{n_long} of {len(n_tokens)} texts have more than max_length={max_length} tokens (up "
+            f"to {n_tokens.max()}); their ends are cut off.",
+            TruncatedTextWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _find_max_length(max_length: Any, tokenizer: Any, model: nn.Module) -> int:
@@ -282,32 +329,3 @@ def _n_positions(model: Any) -> int:
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return positions if padding is None else positions - padding - 1
-
-
-def _as_texts(X: Any) -> list[str]:
-    """Bring a column of texts to a list."""
-    if isinstance(X, (str, bytes)):
-        raise ValueError(f"X is a single {type(X).__name__}; expected a list of texts, as [text].")
-    column = array_of_rows(X)
-    if column.ndim == 2 and column.shape[1] == 1:
-        column = column[:, 0]
-    if column.ndim != 1:
-        raise ValueError(
-            f"X has shape {column.shape}; expected texts, of shape (n_rows,) or (n_rows, 1). Pass "
-            "the column that holds them, or join the columns to one text."
-        )
-    missing = is_missing(column)
-    if missing.any():
-        raise ValueError(
-            f"{int(missing.sum())} of {len(column)} texts are missing (None or NaN), the first in "
-            f"row {int(missing.argmax())}; expected a str in each row. Put '' where there is none."
-        )
-    texts = column.tolist()
-    kinds = Counter(map(type, texts))
-    wrong = {kind.__name__: n for kind, n in kinds.items() if not issubclass(kind, str)}
-    if wrong:
-        raise ValueError(
-            f"{sum(wrong.values())} of {len(texts)} rows are of type {', '.join(wrong)}; expected "
-            "a str in each. If they are texts, convert them, with .astype(str) say."
-        )
-    return texts

@@ -216,7 +216,11 @@ def warn_if_stale(policy: BasePolicy, learned_at: Any, now: Any) -> None:
 
 def warn_of_capacities(policy: BasePolicy, panel: Mapping[str, Any]) -> None:
     """Warn if experts declare a capacity that the policy does not hold."""
-    limited = [name for name, expert in panel.items() if expert.capacity is not None]
+    limited = [
+        name
+        for name, expert in panel.items()
+        if expert.capacity is not None and not expert.holds_capacity
+    ]
     if limited and not policy.holds_capacity:
         warnings.warn(
             f"The experts {limited} declare a capacity, which {type(policy).__name__} does "

@@ -12,9 +12,24 @@ from skdefer.datasets import (
     _ecg_readers,
     _frugalml,
     _ham10000_8x8,
+    _medqa_llm,
     _openl2d_adult,
     _sleep_scorers,
 )
+
+
+def ade_corpus(rng):
+    n = 60
+    table = pd.DataFrame({"pmid": [str(100 + i // 4) for i in range(n)]})
+    table["text"] = [f"Sentence {i} of an abstract." for i in range(n)]
+    table["label"] = rng.permutation(np.resize([0, 0, 0, 1], n))
+    table["drugs"] = np.where(table["label"] == 1, "a drug", None)
+    table["effects"] = np.where(table["label"] == 1, "its effect", None)
+    table["fold"] = np.resize(np.arange(5), n).astype(np.int8)
+    for model in ("tfidf", "minilm"):
+        table[f"ref_{model}_p1"] = rng.uniform(size=n).astype(np.float32)
+    table["rule"] = rng.integers(2, size=n).astype(np.int8)
+    return {"data.parquet": table}
 
 
 def chexpert_readers(rng):
@@ -118,6 +133,30 @@ def ham10000_8x8(rng):
     table["sex"] = np.resize(["male", "female", "unknown"], n)
     table["localization"] = np.resize(["back", "lower extremity", "unknown"], n)  # not all sites
     return {"data.parquet": table}
+
+
+def medqa_llm(rng):
+    parts = []
+    for task in _medqa_llm._TASKS:
+        options = {"bioasq": ["yes", "no"], "pubmedqa": ["yes", "no", "maybe"]}.get(task)
+        letters = "ABCD" if options is None else "ABC"[: len(options)]
+        part = pd.DataFrame({"dataset": task, "qid": [f"{task}-{i}" for i in range(24)]})
+        part["topic"] = "anatomy"
+        part["question"] = [f"Question {i} of {task}?" for i in range(24)]
+        part["options"] = [
+            json.dumps(dict(zip(letters, options or [f"{word} {i}" for word in "abcd"])))
+            for i in range(24)
+        ]
+        part["gold"] = np.resize(list(letters), 24)
+        for model in _medqa_llm._PRICES:
+            part[model] = rng.choice([*letters, "abstain"], size=24)
+            part[f"{model}_len"] = rng.integers(100, 900, size=24).astype(np.int32)
+        part.loc[5, "gpt4_rag"] = "abstain"
+        parts.append(part)
+    table = pd.concat(parts)
+    text = table.loc[table["dataset"] == "bioasq", ["qid"]].iloc[::-1]  # in an order of its own
+    text["snippets"] = [f"Snippets of {qid}." for qid in text["qid"]]
+    return {"data.parquet": table, "bioasq_text.parquet": text}
 
 
 def openl2d_adult(rng):

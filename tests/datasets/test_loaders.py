@@ -10,6 +10,7 @@ from skdefer.datasets import (
     _ecg_readers,
     _frugalml,
     _ham10000_8x8,
+    _medqa_llm,
     _openl2d_adult,
     list_datasets,
     load_dataset,
@@ -20,17 +21,19 @@ from tests.datasets.models import plain_model
 
 # Loaders with options that change what comes out; each is read with each of them.
 OPTIONS = {
+    "ade_corpus": [{}, {"include_references": True}],
     "chexpert_readers": [{}, {"finding": "Edema"}, {"model": "desmond"}],
     "cifar10h_models": [{}, {"n_humans": 3}, {"include_networks": True}],
     "css_llm": [{"task": task} for task in _css_llm._TASKS],
     "ecg_readers": [{}, {"model": "age_sex"}, *({"task": t} for t in _ecg_readers._TASKS)],
     "frugalml": [{"task": task} for task in _frugalml._FREE_MODEL],
     "ham10000_8x8": [{}, {"features": "frame"}],
+    "medqa_llm": [{"task": task} for task in _medqa_llm._TASKS],
     "sleep_scorers": [{}, {"window": 0}, {"include_networks": True, "model": "m_simplenet"}],
 }
 CASES = [(name, o) for name in list_datasets() for o in OPTIONS.get(name, [{}])]
 # Sets that store nobody's answers; every other one has experts.
-WITHOUT_EXPERTS = {"ham10000_8x8"}
+WITHOUT_EXPERTS = {"ade_corpus", "ham10000_8x8"}
 # Those who made the gold, by the READMEs of the sources.
 GOLD_MAKERS = ("gold", "cardiologist", "scorer3", "scorer4", "scorer5")
 
@@ -52,7 +55,8 @@ def test_every_loader_keeps_the_contract(name, options, tmp_path):
     assert isinstance(answers, pd.DataFrame)
     assert len(answers) == n
     assert answers.index.tolist() == list(range(n))
-    assert (answers.shape[1] == 0) == (name in WITHOUT_EXPERTS)
+    stores_none = name in WITHOUT_EXPERTS and not options.get("include_references")
+    assert (answers.shape[1] == 0) == stores_none
     assert answers.notna().any().all()
     assert all(isinstance(c, str) and not c.startswith(GOLD_MAKERS) for c in answers)
     assert bunch.groups is None or bunch.groups.shape == (n,)
@@ -85,7 +89,7 @@ def test_discovered_loaders_are_public():
 
 
 def test_unknown_names_and_options_are_refused():
-    with pytest.raises(ValueError, match=r"no data set 'mnist'; expected one of \['chexpert"):
+    with pytest.raises(ValueError, match=r"no data set 'mnist'; expected one of \['ade_corpus"):
         load_dataset("mnist")
     with pytest.raises(TypeError, match=r"no option \['corpus'\]; expected some of"):
         load_dataset("frugalml", corpus="YELP")
@@ -104,6 +108,7 @@ def test_unknown_names_and_options_are_refused():
         ("ecg_readers", {"task": "VT"}),
         ("frugalml", {"task": "yelp"}),
         ("ham10000_8x8", {"features": "pixels"}),
+        ("medqa_llm", {"task": "MedQA"}),
         ("sleep_scorers", {"model": "tsinalis"}),
         ("sleep_scorers", {"window": -1}),
         ("sleep_scorers", {"window": 1.5}),
@@ -257,3 +262,44 @@ def test_adult_words_are_categories_without_blanks_and_answers_stay_in_their_col
         bunch.expert_predictions, table[list(bunch.expert_predictions)].astype(np.int64)
     )
     assert "SIMULATED" in bunch.DESCR
+
+
+def test_sentences_come_without_the_spans_that_give_the_label_away(tmp_path):
+    bunch, tables = load_made("ade_corpus", tmp_path)
+    table = tables["data.parquet"]
+    assert bunch.data == table["text"].tolist()
+    np.testing.assert_array_equal(bunch.target, table["label"])
+    np.testing.assert_array_equal(bunch.groups, table["pmid"])
+    assert not {"drugs", "effects"} & set(bunch)
+    assert not any("its effect" in text for text in bunch.data)
+    with_models = load_dataset(
+        "ade_corpus", data_home=tmp_path, verify=False, include_references=True
+    )
+    said = with_models.expert_predictions
+    assert list(said) == ["tfidf_lr", "minilm_lr", "keyword_rule"]
+    np.testing.assert_array_equal(said["minilm_lr"], table["ref_minilm_p1"] >= 0.5)
+    np.testing.assert_array_equal(said["keyword_rule"], table["rule"])
+    np.testing.assert_array_equal(with_models.reference_proba["tfidf_lr"], table["ref_tfidf_p1"])
+    assert bunch.reference_proba.shape == (60, 0)
+
+
+@pytest.mark.parametrize("task", _medqa_llm._TASKS)
+def test_questions_keep_who_was_right_and_what_was_no_answer(task, tmp_path):
+    bunch, tables = load_made("medqa_llm", tmp_path, task=task)
+    table = tables["data.parquet"].query("dataset == @task").reset_index(drop=True)
+    said = bunch.expert_predictions
+    assert said["gpt4_rag"][5] == "abstain"
+    for name in said:
+        np.testing.assert_array_equal(bunch.right[name], table[name] == table["gold"])
+        np.testing.assert_array_equal(said[name] == "abstain", table[name] == "abstain")
+        np.testing.assert_array_equal(bunch.answer_length[name], table[f"{name}_len"])
+    assert [text.partition("\n")[0] for text in bunch.data] == bunch.question
+    np.testing.assert_array_equal(bunch.qid, table["qid"])
+    if task == "bioasq":
+        assert set(bunch.target) == {"yes", "no"}
+        assert bunch.data[3] == "Question 3 of bioasq?\nSnippets of bioasq-3."
+    elif task == "pubmedqa":
+        assert set(bunch.target) == {"yes", "no", "maybe"}
+    else:
+        assert bunch.data[3].splitlines()[1:] == ["A. a 3", "B. b 3", "C. c 3", "D. d 3"]
+        np.testing.assert_array_equal(bunch.target, table["gold"])

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.metrics import recall_score
+from sklearn.metrics import f1_score, recall_score
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
@@ -14,8 +14,12 @@ import skdefer.datasets
 from skdefer.datasets import list_datasets, load_dataset
 from tests.datasets.models import plain_model
 
+LLMS = ("gpt35_cot", "gpt4_cot", "gpt35_rag", "gpt4_rag")
+
 # name, options: rows, share of each label, accuracy of some experts
 FACTS = [
+    ("ade_corpus", {"include_references": True}, 20896, [0.796, 0.204],
+     {"tfidf_lr": 0.865, "minilm_lr": 0.860, "keyword_rule": 0.741}),
     ("chexpert_readers", {}, 2500, [0.794, 0.206],
      {"radiologist_bc4": 0.854, "radiologist_bc6": 0.821, "radiologist_bc8": 0.854}),
     ("chexpert_readers", {"finding": "Consolidation"}, 500, [0.942, 0.058], {}),
@@ -43,6 +47,12 @@ FACTS = [
     ("frugalml", {"task": "RAFDB"}, 15339, None, {"microsoft": 0.717}),
     ("frugalml", {"task": "EXPW"}, 31510, None, {"microsoft": 0.728}),
     ("ham10000_8x8", {}, 10015, [0.033, 0.051, 0.110, 0.011, 0.669, 0.014, 0.111], {}),
+    ("medqa_llm", {"task": "bioasq"}, 618, [0.361, 0.639],
+     dict(zip(LLMS, (0.739, 0.838, 0.903, 0.926)))),
+    ("medqa_llm", {"task": "pubmedqa"}, 500, None, dict(zip(LLMS, (0.360, 0.396, 0.674, 0.704)))),
+    ("medqa_llm", {"task": "medmcqa"}, 4183, None, dict(zip(LLMS, (0.536, 0.684, 0.535, 0.623)))),
+    ("medqa_llm", {"task": "medqa"}, 1273, None, dict(zip(LLMS, (0.646, 0.830, 0.656, 0.819)))),
+    ("medqa_llm", {"task": "mmlu"}, 1089, None, dict(zip(LLMS, (0.720, 0.892, 0.747, 0.871)))),
     ("openl2d_adult", {}, 45222, [0.752, 0.248],
      {"standard_0": 0.877, "biased_vs_females_0": 0.851, "sparse_dependency_4": 0.873}),
 ]  # fmt: skip
@@ -64,7 +74,12 @@ def test_rows_balance_and_experts(name, options, n, shares, accuracy, data_home)
 
 @pytest.mark.parametrize(
     ("name", "n_groups"),
-    [("chexpert_readers", 500), ("sleep_scorers", 77), ("ham10000_8x8", 7470)],
+    [
+        ("ade_corpus", 2972),
+        ("chexpert_readers", 500),
+        ("sleep_scorers", 77),
+        ("ham10000_8x8", 7470),
+    ],
 )
 def test_groups(name, n_groups, data_home):
     assert len(set(load_dataset(name, data_home=data_home).groups)) == n_groups
@@ -182,6 +197,23 @@ def test_biased_simulated_experts_miss_the_high_incomes_of_those_they_are_biased
     women = people["sex"] == "Female"
     assert missed("biased_vs_females", women, label=0) == pytest.approx(0.0, abs=0.006)
     assert missed("biased_vs_females", ~women, label=0) == pytest.approx(0.22, abs=0.006)
+
+
+def test_figures_in_the_notes_on_adverse_effects(data_home):
+    bunch = load_dataset("ade_corpus", data_home=data_home, include_references=True)
+    for name, expected in {"tfidf_lr": 0.590, "minilm_lr": 0.624}.items():
+        assert f1_score(bunch.target, bunch.expert_predictions[name]) == pytest.approx(
+            expected, abs=0.0006
+        )
+        assert f"{expected:.3f}"[1:] in bunch.DESCR
+
+
+def test_every_abstention_is_kept(data_home):
+    said = [
+        load_dataset("medqa_llm", data_home=data_home, task=task).expert_predictions
+        for task in ("bioasq", "pubmedqa", "medmcqa", "medqa", "mmlu")
+    ]
+    assert sum(int((answers == "abstain").to_numpy().sum()) for answers in said) == 1685
 
 
 @pytest.mark.parametrize("name", list_datasets())

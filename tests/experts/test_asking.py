@@ -1,8 +1,6 @@
 """Asking: one batch per expert with its rows alone, nothing bought twice, nothing lost."""
 
-import sqlite3
 import warnings
-from contextlib import closing
 
 import joblib
 import numpy as np
@@ -15,6 +13,8 @@ from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertPredictionsMissingError,
+    ExpertStoppedError,
+    ExpertStoppedWarning,
     OutOfLabelsWarning,
     UnansweredError,
     UnansweredWarning,
@@ -280,8 +280,8 @@ def test_what_is_on_record_is_neither_kept_nor_warned_of(expert, store):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert ask_stored(expert, [1, 0], store, X=frame) == ["yes", "no"]
-    with closing(sqlite3.connect(store.path)) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM answers").fetchone() == (0,)
+    with store.transaction(write=False) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM replies").fetchone() == (0,)
 
 
 def test_module_level_functions_are_kept_without_a_version(store):
@@ -589,3 +589,205 @@ def test_capacity_counts_what_panels_took():
     score = [[9, 1, -1], [9, 4, 1], [9, 2, -1]]
     answered, _ = gather_panels([silent, desk, NO], wanted, score, on_missing="next")
     assert answered == [[0, 0, 0], [0, 1, 1], [0, 1, 0]], "one place was left"
+
+
+# -- experts whose calls are stopped --------------------------------------------------
+
+
+class Stopped(Expert):
+    """Answers the first rows of a batch, then its calls are stopped."""
+
+    def __init__(self, n_answered, label="yes", **kwargs):
+        super().__init__(**kwargs)
+        self.n_answered, self.label, self.batches = n_answered, label, []
+
+    def answers(self, X, explanation=None):
+        rows = [int(row[0]) for row in X]
+        self.batches.append(rows)
+        if len(rows) <= self.n_answered:
+            return [self.label] * len(rows)
+        partial = np.full(len(rows), None, dtype=object)
+        partial[: self.n_answered] = self.label
+        raise ExpertStoppedError("The quota of 'service' is used up.", partial=partial)
+
+
+def test_what_came_before_a_stop_is_in_the_error():
+    stopped = Stopped(2)
+    with pytest.raises(ExpertStoppedError, match="^The quota of 'service' is used up.$") as caught:
+        gather([NO, stopped], [2, 1, 2, 2, 0])
+    answers = caught.value.answers
+    assert answers.tolist() == [[None, "yes"], ["no", None], [None, "yes"], *[[None, None]] * 2]
+    codes = answers_at_hand(make_panel([NO, stopped], None, 0), 5, answers, CLASSES, on_missing="")
+    stopped.batches.clear()
+    NO.batches.clear()
+    assert gather([NO, stopped], [2, 1, 2, 2, 0], record=codes)[0] == [2, 1, 2, 2, 0]
+    assert (stopped.batches, NO.batches) == ([[3]], [])
+
+
+def test_the_model_takes_what_a_stopped_expert_left():
+    with pytest.warns(
+        ExpertStoppedWarning,
+        match="'service' is used up. 2 of 3 rows were answered .* The model takes the rest",
+    ) as caught:
+        route, labels, _ = gather([Stopped(2)], [1, 0, 1, 1], on_missing="model")
+    assert len(caught) == 1
+    assert route == [1, 0, 1, 0]
+    assert labels == ["yes", None, "yes", None]
+
+
+def test_a_stopped_expert_is_neither_asked_again_nor_next():
+    silent, stopped = Counting([None] * 6), Stopped(1, label="no")
+    score = [[1, 3, 2], [1, 3, 2], [3, 2, 1], [3, 2, -1]]
+    with pytest.warns(
+        ExpertStoppedWarning, match="The next in line, or the model, takes"
+    ) as caught:
+        route, labels, _ = gather(
+            [silent, stopped, YES], [2, 2, 1, 1], score, on_missing="next", record=None
+        )
+    assert len(caught) == 1
+    assert stopped.batches == [[0, 1]]
+    assert route == [2, 3, 3, 0]
+    assert labels == ["no", "yes", "yes", None]
+
+
+def test_what_a_stopped_expert_has_on_record_still_counts():
+    silent, stopped = Counting([None] * 6), Stopped(0)
+    record = [[-1, -1], [-1, 1]]
+    with pytest.warns(ExpertStoppedWarning):
+        route, labels, _ = gather(
+            [silent, stopped], [2, 1], [[0, 2], [2, 1]], record, on_missing="next"
+        )
+    assert (route, labels) == ([0, 2], [None, "yes"])
+
+
+@pytest.mark.parametrize("partial", [None, [None, None]])
+def test_a_stop_before_any_answer(partial):
+    def stop(X):
+        raise ExpertStoppedError("no key", partial=partial)
+
+    with pytest.raises(ExpertStoppedError) as caught:
+        ask_for(None, expert=CallableExpert(stop))
+    assert caught.value.partial.tolist() == [None, None]
+    with pytest.warns(ExpertStoppedWarning, match="no key 0 of 2 rows were answered"):
+        assert gather([stop], [1, 1], on_missing="model")[0] == [0, 0]
+
+
+def test_partial_answers_of_another_length_are_refused():
+    def stop(X):
+        raise ExpertStoppedError("no key", partial=["yes"])
+
+    with pytest.raises(ExpertAnswerError, match=r"returned answers of shape \(1,\) for 2 rows"):
+        ask_for(None, expert=CallableExpert(stop))
+
+
+def test_what_the_panel_said_before_a_stop():
+    where = np.array([[1, 1], [1, 0], [0, 1], [0, 1]], dtype=bool)
+    with pytest.raises(ExpertStoppedError) as caught:
+        ask_panel(make_panel([NO, Stopped(1)], None, 0), X[:4], where, store=None)
+    assert caught.value.answers.tolist() == [["no", "yes"], ["no", None], *[[None, None]] * 2]
+
+
+def test_the_memory_keeps_what_came_before_a_stop(store):
+    twice = np.array([[2.0], [0.0], [2.0], [1.0], [0.0], [3.0]])
+    expert = Stopped(2, version="1")
+    store_of_one = AnswerStore(store.path)
+    ask_stored(Stopped(9, version="1"), [3], store_of_one, X=twice)
+    with pytest.raises(ExpertStoppedError) as caught:
+        ask_stored(expert, range(6), store, X=twice)
+    assert expert.batches == [[2, 0, 3]]
+    assert caught.value.partial.tolist() == ["yes", "yes", "yes", "yes", "yes", None]
+    again = Stopped(9, version="1")
+    assert ask_stored(again, range(6), store, X=twice) == ["yes"] * 6
+    assert again.batches == [[3]], "a row that was not answered is no abstention"
+
+
+# -- what an expert is told -------------------------------------------------------------
+
+
+class Reader(Expert):
+    """Keeps what it was told of the rows."""
+
+    reads_explanation = True
+
+    def __init__(self, answer="yes", **kwargs):
+        super().__init__(**kwargs)
+        self.answer, self.told = answer, []
+
+    def answers(self, X, explanation=None):
+        self.told.append(explanation)
+        return [self.answer] * len(X)
+
+
+def collect_with(experts, wanted, explain, on_missing="raise"):
+    panel, wanted = make_panel(experts, None, 0), np.array(wanted, dtype=bool)
+    codes, score = np.full(wanted.shape, -1), np.ones(wanted.shape)
+    facts = {"on_missing": on_missing, "store": None, "explain": explain}
+    return collect(panel, X[: len(wanted)], wanted, score, codes, CLASSES, **facts)
+
+
+def test_the_reasons_come_with_the_rows_and_are_made_once():
+    made = []
+
+    def explain():
+        made.append(pd.DataFrame({"reason": list("abc")}, index=[7, 8, 9]))
+        return made[-1]
+
+    readers = [Reader(), Reader(answer=None), YES]
+    collect_with(readers, [[1, 0, 0], [1, 1, 0], [0, 1, 0]], explain, "next")
+    assert len(made) == 1
+    assert [told.index.tolist() for told in readers[0].told] == [[7, 8], [9]]
+    assert readers[1].told[0]["reason"].tolist() == ["b", "c"]
+
+
+def test_no_reason_is_made_for_those_who_read_none():
+    class Plain(Expert):
+        def answers(self, X):  # written before there were explanations
+            return ["yes"] * len(X)
+
+    collect_with([Plain(), Reader()], [[1, 0], [1, 0]], lambda: 1 / 0)
+
+
+def test_nobody_is_told_where_there_is_no_reason():
+    reader = Reader()
+    ask_panel(make_panel(reader, None, 0), X, np.ones((6, 1), dtype=bool), store=None)
+    assert reader.told == [None]
+
+
+def test_the_memory_leaves_experts_with_a_store_of_their_own_alone(store):
+    class Keeper(Reader):
+        keeps_answers = True
+
+    keeper = Keeper()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert ask_stored(keeper, [0, 1], store) == ["yes", "yes"]
+    assert len(keeper.told) == 2
+
+
+# -- who is told the classes --------------------------------------------------------------
+
+
+class Bound(Reader):
+    def __init__(self, classes=None, **kwargs):
+        super().__init__(**kwargs)
+        self.classes = classes
+
+    def for_classes(self, classes):
+        return Bound(classes.tolist(), name=self.name)
+
+
+def test_the_panel_holds_who_knows_the_classes():
+    loose = Bound(name="service")
+    panel = make_panel([loose, YES], None, 0, CLASSES)
+    assert list(panel) == ["service", "expert_2"]
+    assert panel["service"].classes == ["no", "yes"]
+    assert panel["expert_2"].function is YES
+    assert loose.classes is None
+    assert make_panel(loose, None, 0)["service"] is loose
+
+
+def test_who_can_not_be_asked_is_told_nothing():
+    muted = Bound()
+    muted.can_answer = False
+    assert make_panel(muted, None, 0, CLASSES)["expert_1"] is muted

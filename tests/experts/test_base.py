@@ -270,3 +270,11 @@ def test_an_expert_of_ones_own_is_known_by_its_version():
 
     assert Mine().cache_key() is None
     assert Mine(version="1").cache_key() == "1"
+
+
+def test_what_an_expert_is_unless_it_says_otherwise():
+    expert = Expert()
+    assert expert.for_classes(np.array(["no", "yes"])) is expert
+    assert expert.max_cost is None
+    for fact in ("paid", "keeps_answers", "reads_explanation", "holds_capacity"):
+        assert getattr(expert, fact) is False, fact

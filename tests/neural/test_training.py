@@ -289,6 +289,27 @@ def test_training_ends_when_the_loss_no_longer_falls():
     assert history.validation_scores is history.best_validation_score is None
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.2])
+def test_step_sizes_rise_and_fall_along_lines(warmup):
+    places = []
+
+    def slope(module, x):  # on which each step of Adam is as long as its step size
+        places.append(module.value.item())
+        return module.value * x
+
+    net, rows = Level(), (torch.ones(10, dtype=torch.float64),)
+    history = run(
+        net, rows, loss=slope, batch_size=2, max_iter=4, n_iter_no_change=9,
+        learning_rate_init=0.1, warmup=warmup,
+    )  # fmt: skip
+    steps = -np.diff([*places, net.value.item()])
+    n_rising = round(warmup * 20)
+    rise = np.linspace(0, 0.1, n_rising + 1, endpoint=False)[1:]
+    fall = np.linspace(0.1, 0, 20 - n_rising, endpoint=False)
+    np.testing.assert_allclose(steps, np.concatenate([rise, fall]), rtol=1e-5)
+    assert history.n_iter == 4, "which was the plan: no warning"
+
+
 @pytest.mark.parametrize("validate", [None, iter(range(9)).__next__])
 def test_max_iter_warns_that_there_was_more_to_learn(validate):
     with pytest.warns(ConvergenceWarning, match="max_iter=3 epochs") as caught:

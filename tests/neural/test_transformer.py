@@ -130,6 +130,23 @@ def test_positions_of_the_roberta_kind_start_behind_padding():
     )
 
 
+def test_halves_of_characters_are_no_error(backbone):
+    assert backbone.encode(["good \ud800", "bad"])[1, :4].tolist() == [2, 5, 3, -1]
+
+
+def test_models_are_loaded_without_a_bar(folder, capfd):
+    TransformerBackbone(folder)
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.is_progress_bar_enabled(), "as it was"
+
+
+def test_half_precision_is_pooled_in_full():
+    exact = features_of(make_backbone().eval(), TEXTS)
+    half = features_of(make_backbone().to(torch.bfloat16).eval(), TEXTS)
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, exact, atol=0.1)
+
+
 def test_without_special_tokens_an_empty_text_still_has_features():
     backbone = TransformerBackbone(make_model(), make_tokenizer(special=False)).eval()
     assert backbone.encode(["", "good"])[:, :2].tolist() == [[0, -1], [4, -1]]
