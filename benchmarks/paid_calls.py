@@ -113,7 +113,7 @@ def kills(folder, n_rows, n_kills, until, workers=8):
                 breaker=CircuitBreaker(threshold=10**6),
             )
 
-        known, in_flight, lost, n_open = {}, 0, 0, 0
+        known, in_flight, lost, n_open = {}, set(), 0, 0
         for moment in range(n_kills + 1):
             children = [fork(buyer) for _ in range(PROCESSES)]
             if moment < n_kills:
@@ -129,8 +129,7 @@ def kills(folder, n_rows, n_kills, until, workers=8):
             if moment < n_kills:
                 n_open += len(known) < n_rows
                 with store.transaction(write=False) as connection:
-                    own = connection.execute("SELECT row FROM claims").fetchall()
-                in_flight += len(own)
+                    in_flight |= set(connection.execute("SELECT owner, row FROM claims"))
             store.close()
         with urllib.request.urlopen(f"{url}/stats") as reply:
             stats = json.load(reply)
@@ -153,7 +152,7 @@ def kills(folder, n_rows, n_kills, until, workers=8):
         "calls received": stats["received"],
         "calls completed": completed,
         "paid again": completed - n_rows,
-        "in flight at the kills": in_flight,
+        "in flight at the kills": len(in_flight),
         "known spend": round(spent.known, 6),
         "uncertain spend": round(spent.uncertain, 6),
         "charged by the server": round(completed * PRICE, 6),

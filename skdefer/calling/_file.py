@@ -269,11 +269,13 @@ def _alone_in(path: Path | None, until: float) -> Iterator[None]:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 # Whoever holds it is waiting for the file itself; that error says more.
                 if time.monotonic() >= until:
                     break
                 time.sleep(0.005)
+            except OSError:  # a file system without such locks
+                break
         yield
     finally:
         os.close(folder)

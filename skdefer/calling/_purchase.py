@@ -81,7 +81,7 @@ class Purchase:
         self.progress = progress
         self.jitter = jitter
         self.clock = clock
-        self.sleep = sleep or workers.wait
+        self.sleep = sleep
         self.fresh = deque(calls)  # not looked at so far
         self.later: list[tuple[float, int, Call]] = []  # a heap: not before then
         self.ready: deque[Call] = deque()  # claimed; they go out as limiter and breaker allow
@@ -257,7 +257,7 @@ class Purchase:
         if self.later and len(self.flying) + len(self.ready) < self.n_workers:
             events.append(self.later[0][0])
         seconds = min(events) - self.clock()
-        if self.flying:
+        if self.sleep is None or self.flying:
             self.workers.wait(min(seconds, _LONGEST_WAIT))
         elif seconds > 0:
             self.sleep(seconds)

@@ -40,12 +40,12 @@ _FIND = f"""SELECT {_COLUMNS} FROM replies
 # What was bought first stays, unless it was no answer and now there is one.
 _KEEP = f"""INSERT INTO replies (expert, version, prompt, row, {_COLUMNS}, asked_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET ({_COLUMNS}, asked_at) = (
+    ON CONFLICT (expert, version, prompt, row) DO UPDATE SET ({_COLUMNS}, asked_at) = (
         excluded.outcome, excluded.answer, excluded.probabilities, excluded.price,
         excluded.input_tokens, excluded.output_tokens, excluded.seconds, excluded.text,
         excluded.asked_at)
     WHERE outcome <> 'ok' AND excluded.outcome = 'ok'"""
-_CHARGE = """INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+_CHARGE = """INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT (expert) DO UPDATE SET
     spent = spent + excluded.spent, n_unpriced = n_unpriced + excluded.n_unpriced,
     uncertain = uncertain + excluded.uncertain"""
 
@@ -122,8 +122,8 @@ class AnswerStore:
 
     Examples
     --------
+    >>> from skdefer.calling import AnswerStore
     >>> from skdefer.calling._outcomes import Outcome, Reply
-    >>> from skdefer.calling._store import AnswerStore
     >>> store = AnswerStore()
     >>> key = ("gpt", "2026-07", "prompt digest")
     >>> store.keep(key, [(b"row 1", Reply(Outcome.OK, "yes", price=0.02))])

@@ -87,7 +87,8 @@ class PaidExpert(ClassifierMixin, Terms):
     # -- questions -----------------------------------------------------------------------
 
     def _key(self, options: Options) -> ReplyKey:
-        asked = json.dumps(self._asked(options), default=repr)
+        types = [type(label).__name__ for label in options.labels]  # "1" is no answer for 1
+        asked = json.dumps([self._asked(options), types], default=repr)
         digest = blake2b(asked.encode(), digest_size=16).hexdigest()
         return ReplyKey(str(self.name), self.version, digest)
 

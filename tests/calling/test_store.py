@@ -1,5 +1,6 @@
 """The store of answers: what goes in comes out, in another process too; holes never do."""
 
+import errno
 import math
 import os
 import pickle
@@ -393,6 +394,17 @@ def test_a_file_that_is_locked_from_the_start(store):
             AnswerStore(store.path, timeout=0.05).spent()
         other.execute("ROLLBACK")
     assert store.spent().known == 0
+
+
+def test_a_file_system_without_locks_on_folders(store, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    store.keep(KEY, [(ROW, Reply(Outcome.OK, "a"))])
+    assert store.replies(KEY, [ROW])[ROW].answer == "a"
 
 
 def test_a_read_only_file_says_so(store, monkeypatch):

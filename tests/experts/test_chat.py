@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from skdefer.exceptions import ExpertStoppedError, FailedCallsWarning
-from skdefer.experts import ChatExpert
+from skdefer.experts import AnswerStore, ChatExpert
 from tests.experts.stand_in import by_length, chat, row_of, serve
 
 PROMPT = "Long? {text}"
@@ -190,9 +190,12 @@ def test_labels_keep_their_type(server):
     def answer(path, body, headers):
         return chat(json.dumps({"answer": "1" if len(row_of(body)) > 3 else "0"}))
 
+    store = AnswerStore()
     with serve(answer) as numbers:
+        texts = make(numbers, classes=["0", "1"], store=store).answers(["abcd", "a"])
+        assert texts.tolist() == ["1", "0"]
         for classes in ([0, 1], np.array([0, 1])):
-            labels = make(numbers, classes=classes).answers(["abcd", "a"]).tolist()
+            labels = make(numbers, classes=classes, store=store).answers(["abcd", "a"]).tolist()
             assert labels == [1, 0]
             assert type(labels[0]) is int
 
