@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from skdefer.calling._file import StoreFile
-from skdefer.calling._outcomes import Reply
+from skdefer.calling._outcomes import Outcome, Reply
 from skdefer.calling._records import (
     as_json,
     read_probabilities,
@@ -278,6 +278,28 @@ class AnswerStore:
         asked = frame["asked_at"].astype(float).where(lambda seconds: seconds > 0)
         frame["asked_at"] = pd.to_datetime(asked, unit="s", utc=True)
         return frame
+
+    def forget(self, expert: str, outcomes: Iterable[str] = ()) -> int:
+        """Forget replies that are no answers, so that their rows are asked, and paid, again.
+
+        Parameters
+        ----------
+        expert : str
+            Its name.
+        outcomes : iterable of str, default=()
+            Which ones, such as ``["truncated"]``; none: all but "ok", which are never forgotten.
+
+        Returns
+        -------
+        n_forgotten : int
+            What they cost stays spent.
+        """
+        chosen = [*map(Outcome, outcomes)] or [o for o in Outcome if o.replied and o != Outcome.OK]
+        if Outcome.OK in chosen:
+            raise ValueError("Answers are never forgotten. Give the expert another version.")
+        drop = [(expert, str(outcome)) for outcome in chosen]
+        query = "DELETE FROM replies WHERE expert = ? AND outcome = ?"
+        return self.run(lambda c: c.executemany(query, drop).rowcount, write=True)
 
     # -- answers of memory= -------------------------------------------------------------
 

@@ -252,6 +252,23 @@ def test_money_is_counted_by_expert():
     assert store.spent("nobody") == (0.0, 0, 0.0)
 
 
+def test_what_is_no_answer_can_be_forgotten_but_not_its_price():
+    store = AnswerStore()
+    outcomes = [Outcome.OK, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.TRUNCATED]
+    answers = ["yes", None, None, None]
+    replies = [Reply(o, a, price=0.1) for o, a in zip(outcomes, answers, strict=True)]
+    store.keep(("gpt", "1", ""), [(bytes([i]), reply) for i, reply in enumerate(replies)])
+    store.keep(("other", "1", ""), [(b"a", replies[2])])
+    assert store.forget("gpt", ["truncated"]) == 2
+    assert store.to_frame("gpt")["outcome"].tolist() == ["ok", "refused"]
+    assert store.forget("gpt") == 1
+    assert store.forget("gpt") == 0
+    assert store.to_frame()["outcome"].tolist() == ["ok", "truncated"]
+    assert store.spent("gpt").known == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="never forgotten"):
+        store.forget("gpt", ["ok"])
+
+
 def test_a_frame_of_what_was_bought():
     store = AnswerStore()
     assert len(store.to_frame()) == 0
