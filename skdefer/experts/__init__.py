@@ -9,12 +9,12 @@ from skdefer.experts._base import (
     RecordedExpert,
     as_expert,
 )
-from skdefer.experts._chat import ChatExpert
 from skdefer.experts._completion import AnswerCompletion
-from skdefer.experts._decision import DecisionExpert
+from skdefer.experts._paid._chat import ChatExpert
+from skdefer.experts._paid._decision import DecisionExpert
 from skdefer.experts._priors import PopulationPrior
 from skdefer.experts._profile import ExpertProfile
-from skdefer.experts._queue import QueueExpert
+from skdefer.experts._queue._expert import QueueExpert
 from skdefer.experts._recorded import ColumnExpert, IndexExpert
 from skdefer.experts._simulated import SimulatedExpert, simulate_expert_predictions
 

@@ -14,7 +14,7 @@ from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import CapacityWarning
 from skdefer.experts import Expert, as_expert
 from skdefer.experts._asking import ask
-from tests.experts.stand_in import chat, serve
+from tests.experts.paid.stand_in import chat, serve
 
 INDEX = [f"case {i}" for i in range(8)]
 X = pd.DataFrame(

@@ -29,7 +29,7 @@ from skdefer.exceptions import (
     UnansweredError,
 )
 from skdefer.experts import QueueExpert
-from skdefer.experts._cases import Why
+from skdefer.experts._queue._cases import Why
 from tests.conftest import make_data
 
 TEXTS = ["fever", "cough", "nothing"]
@@ -206,7 +206,7 @@ def test_without_room_nothing_is_put_on_the_list(path):
 PROCESS = """
 import sys, warnings
 from skdefer.experts import QueueExpert
-from skdefer.experts._cases import Why
+from skdefer.experts._queue._cases import Why
 
 warnings.simplefilter("ignore")
 desk = QueueExpert(sys.argv[1], name="desk", capacity=int(sys.argv[2]))

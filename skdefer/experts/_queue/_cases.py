@@ -13,8 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from skdefer.calling._store import AnswerStore
-from skdefer.experts._case_answers import ImportSummary, Ruling
-from skdefer.experts._prompt import read_states
+from skdefer.experts._paid._prompt import read_states
+from skdefer.experts._queue._answers import ImportSummary, Ruling
 from skdefer.utils._rows import array_of_rows, row_keys
 
 if TYPE_CHECKING:

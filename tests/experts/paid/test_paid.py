@@ -33,7 +33,7 @@ from skdefer.exceptions import (
 )
 from skdefer.experts import AnswerStore, RateLimiter
 from tests.calling.fault_server import FAULTS, FaultServer
-from tests.experts.stand_in import by_length, chat, row_of, serve
+from tests.experts.paid.stand_in import by_length, chat, row_of, serve
 
 SECRET = "sk-live-0123456789abcdef"
 CLASSES = ["no", "yes"]

@@ -12,10 +12,10 @@ from skdefer.calling._outcomes import Reply
 from skdefer.calling._price import CallPrice
 from skdefer.calling._rate import RateLimiter
 from skdefer.experts._options import Options, check_letters
-from skdefer.experts._paid import PaidExpert, Question
-from skdefer.experts._prompt import Prompt, read_states
-from skdefer.experts._reading import read_decision
-from skdefer.experts._service import call_service
+from skdefer.experts._paid._expert import PaidExpert, Question
+from skdefer.experts._paid._prompt import Prompt, read_states
+from skdefer.experts._paid._reading import read_decision
+from skdefer.experts._paid._service import call_service
 from skdefer.utils._optional import import_optional
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import CapacityWarning, CaseImportWarning
 from skdefer.experts._base import Expert
-from skdefer.experts._case_answers import Given, ImportSummary, rule
-from skdefer.experts._case_sheets import read_sheet, write_sheet
-from skdefer.experts._cases import Case, CaseTable, read_rows, read_whys
-from skdefer.experts._label_studio import read_tasks, write_config, write_tasks
 from skdefer.experts._options import Options
+from skdefer.experts._queue._answers import Given, ImportSummary, rule
+from skdefer.experts._queue._cases import Case, CaseTable, read_rows, read_whys
+from skdefer.experts._queue._label_studio import read_tasks, write_config, write_tasks
+from skdefer.experts._queue._sheets import read_sheet, write_sheet
 
 if TYPE_CHECKING:
     import pandas as pd

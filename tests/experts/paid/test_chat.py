@@ -9,7 +9,7 @@ import pytest
 
 from skdefer.exceptions import ExpertStoppedError, FailedCallsWarning
 from skdefer.experts import AnswerStore, ChatExpert
-from tests.experts.stand_in import by_length, chat, row_of, serve
+from tests.experts.paid.stand_in import by_length, chat, row_of, serve
 
 PROMPT = "Long? {text}"
 

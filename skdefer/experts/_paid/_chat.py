@@ -12,10 +12,10 @@ from skdefer.calling._store import ReplyKey
 from skdefer.calling._till import Call
 from skdefer.exceptions import ExpertStoppedError
 from skdefer.experts._options import Options, check_letters
-from skdefer.experts._paid import PaidExpert, Question
-from skdefer.experts._prompt import Prompt
-from skdefer.experts._reading import lists_tokens, read_chat
-from skdefer.experts._service import call_service
+from skdefer.experts._paid._expert import PaidExpert, Question
+from skdefer.experts._paid._prompt import Prompt
+from skdefer.experts._paid._reading import lists_tokens, read_chat
+from skdefer.experts._paid._service import call_service
 
 _AS_JSON = 'Answer with one of the options only, as JSON: {"answer": "..."}'
 _AS_LETTER = "Answer with the letter of one option only."

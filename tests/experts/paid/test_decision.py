@@ -10,8 +10,8 @@ from transformers import DecisionConfig, pipeline
 
 from skdefer.exceptions import FailedCallsWarning
 from skdefer.experts import DecisionExpert
-from tests.experts.stand_in import by_length, serve
-from tests.experts.tiny_chat import make_model, make_tokenizer, save
+from tests.experts.paid.stand_in import by_length, serve
+from tests.experts.paid.tiny_chat import make_model, make_tokenizer, save
 
 ROWS = ["hello", "WIN a phone!", "see you at 8"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skdefer.calling._outcomes import Outcome
 from skdefer.experts._options import Options
-from skdefer.experts._reading import read_answer, read_chat, read_decision, read_letter
+from skdefer.experts._paid._reading import read_answer, read_chat, read_decision, read_letter
 
 # They share first words, first tokens and prefixes.
 OPTIONS = Options(["no", "not sure", "none", "no one"])

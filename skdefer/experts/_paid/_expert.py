@@ -25,10 +25,10 @@ from skdefer.exceptions import (
     FailedCallsWarning,
     UncachedWarning,
 )
-from skdefer.experts._estimate import CallEstimate
 from skdefer.experts._options import Options
-from skdefer.experts._prompt import is_blank
-from skdefer.experts._terms import Terms
+from skdefer.experts._paid._estimate import CallEstimate
+from skdefer.experts._paid._prompt import is_blank
+from skdefer.experts._paid._terms import Terms
 from skdefer.utils._optional import import_optional
 from skdefer.utils._rows import count_rows
 from skdefer.utils._validation import check_target

@@ -9,7 +9,7 @@ from typing import Any
 
 from skdefer.calling._outcomes import Outcome, Reply
 from skdefer.experts._options import LETTERS, Options, undress
-from skdefer.experts._prompt import shorten
+from skdefer.experts._paid._prompt import shorten
 
 _LONGEST = 20_000  # characters of an answer that are searched for JSON
 _THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)

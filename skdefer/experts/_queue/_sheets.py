@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from skdefer.experts._case_answers import Given
-from skdefer.experts._cases import Case
+from skdefer.experts._queue._answers import Given
+from skdefer.experts._queue._cases import Case
 
 _FACTS = ("case", "route", "reason", "model_answer", "model_confidence", "answer")
 # A cell that begins with one of these may be run as a formula by whoever opens the file; the

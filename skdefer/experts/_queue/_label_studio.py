@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from skdefer.experts._case_answers import Given
-from skdefer.experts._cases import Case
+from skdefer.experts._queue._answers import Given
+from skdefer.experts._queue._cases import Case
 
 _CONFIG = """<View>
   <Style>.htx-text{{ white-space: pre-wrap; }}</Style>

@@ -12,7 +12,7 @@ from transformers.cli.serving.model_manager import TimedModel
 
 from skdefer.exceptions import ExpertStoppedError, FailedCallsWarning
 from skdefer.experts import ChatExpert, DecisionExpert
-from tests.experts.tiny_chat import make_model, make_tokenizer, teach
+from tests.experts.paid.tiny_chat import make_model, make_tokenizer, teach
 
 ROWS = ["hello", "WIN a phone!", "see you at 8", "🎬 film {x}"]
 CLASSES = ["ham", "spam"]

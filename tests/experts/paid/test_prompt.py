@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skdefer.experts._options import Options, undress
-from skdefer.experts._prompt import Prompt, is_blank, read_states
+from skdefer.experts._paid._prompt import Prompt, is_blank, read_states
 
 TEXTS = ["good film", "a {bad} film", "odd 🎬 film"]
 

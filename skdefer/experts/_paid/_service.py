@@ -9,7 +9,7 @@ from typing import Any
 from skdefer.calling._failures import read_failure
 from skdefer.calling._http import post_json
 from skdefer.calling._outcomes import Reply
-from skdefer.experts._terms import Terms
+from skdefer.experts._paid._terms import Terms
 
 
 def call_service(
