@@ -60,8 +60,9 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     batch_size : int, default=32
         Texts at a time. Those of a batch are of similar length.
     dtype : {"float32", "float16", "bfloat16"} or None, default=None
-        In what the encoder computes; None: float32. Half precision is for GPUs and costs about
-        three digits. Vectors are float32 all the same.
+        In what the encoder computes; None: float32. Half precision costs digits. It is for GPUs,
+        bfloat16 for the CPUs that have it, too; float16 on a CPU takes many times as long.
+        Vectors are float32 all the same.
     device : as in :func:`~skdefer.neural.resolve_device`, default="auto"
         Where to compute.
     memory : str, path-like, joblib.Memory or None, default=None

@@ -443,6 +443,6 @@ def test_a_real_model_beats_the_commoner_class(data_home):
     rows = frame.groupby("label").head(300).sample(frac=1, random_state=0)
     train, test = rows[:400], rows[400:]
     clf = TransformerClassifier(
-        f"{package.__path__[0]}/model", max_length=64, learning_rate_init=2e-4, random_state=0
+        f"{package.__path__[0]}/model", max_length=256, learning_rate_init=2e-4, random_state=0
     )
     assert clf.fit(train.text, train.label).score(test.text, test.label) > 0.75
