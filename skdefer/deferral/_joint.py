@@ -268,15 +268,15 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
     def _objective(self, rows, seed):
         import torch.nn.functional as F
 
-        from skdefer.neural._start import best_constants
-
         if self._rejects_only:
             K = len(self.classes_)
+            tensors = self._tensors(rows.X, rows.y)
 
-            def class_loss(module, X, y):
-                return F.cross_entropy(module(X)[:, :K], y, reduction="none")
+            def class_loss(scores, y):
+                return F.cross_entropy(scores[:, :K], y, reduction="none")
 
-            return class_loss, self._tensors(rows.X, rows.y)
+            self._start_at_best(class_loss, list(range(K)), rows, *tensors[1:])
+            return lambda module, X, y: class_loss(module(X), y), tensors
 
         codes = self._completed(rows, seed)
         self._taught = (codes != MISSING).any(axis=0)
@@ -284,19 +284,25 @@ class JointDeferralClassifier(NeuralDeferralMixin, BaseEstimator):
         tensors = self._tensors(rows.X, rows.y, right)
         surrogate, columns = self.surrogate_.loss, self._taught_columns()
         self._try_out(surrogate, *tensors[1:])
-        head = self.module_.head
         # Losses that order rows may have their best constants at infinity, where nothing moves.
-        if self.solver == "adam" and self.surrogate_.is_calibrated and not head.weight.any():
-            (weight,) = self._tensors(rows.weight)
-            n_scores = len(self.classes_) + right.shape[1]
-            start = best_constants(surrogate, n_scores, weight, *tensors[1:])
-            head.bias.data[slice(None) if columns is None else columns] = start
+        if self.surrogate_.is_calibrated:
+            own = list(range(self.module_.head.out_features)) if columns is None else columns
+            self._start_at_best(surrogate, own, rows, *tensors[1:])
 
         def loss(module, X, y, expert_correct):
             scores = module(X)
             return surrogate(scores if columns is None else scores[:, columns], y, expert_correct)
 
         return loss, tensors
+
+    def _start_at_best(self, loss, columns, rows, *data) -> None:
+        """Let a new last layer begin at the scores that are best if nothing is seen of a row."""
+        from skdefer.neural._start import best_constants
+
+        head = self.module_.head
+        if self.solver == "adam" and not head.weight.any():
+            (weight,) = self._tensors(rows.weight)
+            head.bias.data[columns] = best_constants(loss, len(columns), weight, *data)
 
     def _completed(self, rows, seed: int) -> np.ndarray:
         """Answers as positions in the classes, those completed that can be."""

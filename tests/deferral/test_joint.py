@@ -527,3 +527,14 @@ def test_searches_and_cross_validation():
     search = GridSearchCV(clf, grid, cv=3).fit(frame, Y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert cross_val_score(search.best_estimator_, frame, Y, cv=3).min() > 0.4
+
+
+def test_training_begins_at_the_frequencies_of_the_classes():
+    steps = {"solver": "adam", "max_iter": 1, "learning_rate_init": 1e-9}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        alone = joint(**steps).fit(X, Y)
+        with_experts = fit(**steps)
+    frequency = np.unique(Y, return_counts=True)[1] / len(Y)
+    np.testing.assert_allclose(alone.predict_proba(X[:1])[0], frequency, atol=1e-3)
+    np.testing.assert_allclose(with_experts.predict_proba(X[:1])[0], frequency, atol=1e-2)
