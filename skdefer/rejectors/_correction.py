@@ -8,6 +8,9 @@ import numpy as np
 from scipy.special import expit, logit, xlogy
 
 _CLIP = 1e-4  # a probability this near to 0 or 1 is taken at its word no further
+#: Signals that differ by less are the same: blown up, the chance differences between folds, or
+#: between the models of folds and the final one, would be taken for knowledge.
+LEAST_SPREAD = 0.02
 
 
 def safe_logit(p: np.ndarray) -> np.ndarray:
@@ -58,10 +61,13 @@ class Correction:
     ----------
     ridge : float
         Strength of the penalty, in rows.
+    least_scale : float or ndarray of shape (n_features,), default=0.0
+        Deviation that features are taken to have at the least.
     """
 
-    def __init__(self, ridge: float):
+    def __init__(self, ridge: float, least_scale: float | np.ndarray = 0.0):
         self.ridge = ridge
+        self.least_scale = least_scale
 
     def fit(
         self, features: np.ndarray, prior: np.ndarray, good: np.ndarray, weight: np.ndarray
@@ -96,6 +102,7 @@ class Correction:
         self.center_ = weight @ features / total
         self.scale_ = np.sqrt(weight @ np.square(features - self.center_) / total)
         self.scale_[self.scale_ < 1e-9] = 1.0
+        self.scale_ = np.maximum(self.scale_, self.least_scale)
         self.penalty_ = np.full(features.shape[1] + 1, float(self.ridge))
         self.penalty_[0] /= 10.0
         self.coef_ = np.zeros(len(self.penalty_))

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdefer.costs import least_cost_answer
 from skdefer.rejectors._base import BaseRejector
-from skdefer.rejectors._correction import Correction, count_signals, safe_logit
+from skdefer.rejectors._correction import LEAST_SPREAD, Correction, count_signals, safe_logit
 from skdefer.rejectors._population import Newcomer, Population
 from skdefer.rejectors._reading import FEATURES, ReadingMixin
 from skdefer.rejectors._shares import Shares
@@ -105,8 +105,9 @@ class LearnedRejector(ReadingMixin, BaseRejector):
             rows = np.flatnonzero((said[:, route] != MISSING) & (sample_weight > 0))
             model = None
             if len(rows):
-                model = self._new_model().fit(
-                    self._with_rule(signals[rows], rule[rows], route),
+                columns = self._with_rule(signals[rows], rule[rows], route)
+                model = self._new_model(columns.shape[1], route).fit(
+                    columns,
                     rule[rows],
                     good[rows, route],
                     sample_weight[rows],
@@ -217,8 +218,13 @@ class LearnedRejector(ReadingMixin, BaseRejector):
         good = self._good(self._realised_loss(truth[rows], said[rows]))
         return self._read(proba, X)[rows], proba[rows], good
 
-    def _new_model(self):
-        return Correction(self.ridge) if self.estimator is None else Shares(clone(self.estimator))
+    def _new_model(self, n_columns, route):
+        if self.estimator is not None:
+            return Shares(clone(self.estimator))
+        least = np.zeros(n_columns)  # features of the rows may be of any size
+        least[: count_signals(len(self.classes_))] = LEAST_SPREAD
+        least[n_columns - (route > 0) :] = LEAST_SPREAD  # the rule
+        return Correction(self.ridge, least)
 
     def _split(self, signals):
         """Signals of the model's probabilities, and what corrections of strangers read besides."""

@@ -13,7 +13,7 @@ from scipy.special import expit, log_softmax
 
 from skdefer.experts._priors import PopulationPrior
 from skdefer.experts._profile import ExpertProfile
-from skdefer.rejectors._correction import Correction, fit_penalised, safe_logit
+from skdefer.rejectors._correction import LEAST_SPREAD, Correction, fit_penalised, safe_logit
 from skdefer.utils._validation import MISSING
 
 _MOST_ROWS = 5000  # per expert: more would tell nothing of how experts differ
@@ -121,7 +121,7 @@ class Population:
                 columns = np.column_stack([signals[rows], safe_logit(rule)])
                 records.append((columns, rule, good[rows, j], weight[rows]))
         self.own_ = _SIZE
-        self.correction_ = Correction(self.ridge)
+        self.correction_ = Correction(self.ridge, LEAST_SPREAD)
         if not records:
             nothing = np.column_stack([signals, safe_logit(proba.max(axis=1))])
             self.correction_.start(nothing, weight)

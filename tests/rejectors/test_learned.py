@@ -6,8 +6,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import ShuffleSplit
 from sklearn.preprocessing import PolynomialFeatures
 
+from skdefer import DeferralClassifier
 from skdefer.experts import ExpertProfile
 from skdefer.rejectors import LearnedRejector, ProfileRejector
 from skdefer.rejectors._correction import Correction, safe_logit, uncertainty_signals
@@ -175,3 +177,20 @@ def test_other_experts_leave_the_known_ones_alone():
     np.testing.assert_array_equal(loss[:, [0, 3, 1]], before)
     assert served.learned_weight_.tolist() == [1.0, 2000 / 2200, 0.0, 2000 / 2200]
     np.testing.assert_array_equal(rejector.expected_loss(proba), before)
+
+
+@pytest.mark.parametrize("cv", [2, 5, ShuffleSplit(1, test_size=0.4, random_state=0)])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_model_that_knows_nothing_but_the_frequencies_is_taken_for_that(cv, n_classes):
+    rng = np.random.default_rng(0)
+    y = rng.choice(n_classes, 1500, p=[0.8, 0.2] if n_classes == 2 else [0.8, 0.15, 0.05])
+    X = rng.normal(size=(1500, 5)) + 0.5 * y[:, None]
+    answers = np.where(rng.random(1500) < 0.9, y, (y + 1) % n_classes)
+    model = LogisticRegression(C=1e-6)  # its probabilities differ by 1e-5, by folds above all
+    clf = DeferralClassifier(model, cv=cv, random_state=0)
+    clf.fit(X[:1000], y[:1000], expert_predictions=answers[:1000])
+    explained = clf.explain_defer(X[1000:])
+    error = (y[1000:] != 0).mean()
+    assert explained["expected_loss_model"].between(error - 0.08, error + 0.08).all()
+    assert explained["expected_loss_expert_1"].between(0.05, 0.15).all()
+    assert clf.predict_defer(X[1000:]).all()
