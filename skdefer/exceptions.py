@@ -13,6 +13,7 @@ __all__ = [
     "AnswerStoreWarning",
     "BudgetExhaustedError",
     "CapacityWarning",
+    "CaseColumnsWarning",
     "CaseImportWarning",
     "DatasetNotFoundError",
     "DecisionLogWarning",
@@ -181,6 +182,10 @@ class FailedCallsWarning(SkdeferWarning):
 
 class AnswerStoreWarning(SkdeferWarning):
     """A file of answers was damaged; it was moved aside, and a new one begun."""
+
+
+class CaseColumnsWarning(SkdeferWarning):
+    """Rows have other columns than the cases on a list of people."""
 
 
 class CaseImportWarning(SkdeferWarning):

@@ -13,6 +13,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
 from skdefer.exceptions import (
+    BudgetExhaustedError,
     ExpertAnswerError,
     ExpertPredictionsMissingError,
     ExpertStoppedError,
@@ -254,6 +255,8 @@ class PaidExpert(Expert):
     keeps_answers = True
     reads_explanation = True
 
+    stop = ExpertStoppedError
+
     def __init__(self, money=10**6, classes=None, **kwargs):
         super().__init__(**kwargs)
         self.knows = CountingExpert(X, Y)
@@ -270,7 +273,7 @@ class PaidExpert(Expert):
         bought = np.full(len(X), None, dtype=object)
         bought[: self.money] = self.knows(X[: self.money])
         if len(X) > self.money:
-            raise ExpertStoppedError("the quota is used up", partial=bought)
+            raise self.stop("the quota is used up", partial=bought)
         return bought
 
 
@@ -309,6 +312,58 @@ def test_what_fit_bought_before_a_stop_is_in_the_error(cls):
     assert len(rows) == 7
     np.testing.assert_array_equal(bought[rows, 1], Y_FIT[rows])
     assert (bought[:, 0] != None).sum() == experts[0][1].n_rows_asked  # noqa: E711
+
+
+def budget(money):
+    """An expert whose budget, not its quota, is used up."""
+    paid = PaidExpert(money=money, name="service")
+    paid.max_cost, paid.stop = 5.0, BudgetExhaustedError
+    return paid
+
+
+def test_fit_learns_from_what_a_budget_bought(cls):
+    paid, order = budget(60), np.argsort(Y_FIT, kind="stable")  # the first rows are of one class
+    estimator = make(cls, experts=[("nurse", CountingExpert(X, Y)), paid], random_state=0)
+    with pytest.warns(ExpertStoppedWarning, match="up 60 of [0-9]+ rows were bought") as caught:
+        estimator.fit(X_FIT[order], Y_FIT[order])
+    assert sum(w.category is ExpertStoppedWarning for w in caught) == 1
+    bought = [paid.knows.truth[row] for row in paid.knows.batches[0]]
+    assert len(bought) == 60
+    assert min(bought.count(label) for label in ("cat", "dog", "eel")) > 8, "a fair sample"
+    if not is_wrapper(cls):
+        assert estimator.profiles_[1].n_context_.sum() == 60
+
+
+def test_fit_raises_where_a_budget_bought_nothing(cls):
+    with pytest.raises(BudgetExhaustedError, match="used up") as caught:
+        make(cls, experts=budget(0), random_state=0).fit(X_FIT, Y_FIT)
+    assert caught.value.answers.shape == (len(X_FIT), 1)
+
+
+def test_experts_are_shown_a_row_before_anything_is_fitted(cls):
+    class Choosy(PaidExpert):
+        def check_rows(self, X):
+            assert len(X) == 1
+            raise ValueError("no column 'note'")
+
+    paid = Choosy(name="service", max_queries=5)
+    for record in (None, Y_FIT):
+        with pytest.raises(ValueError, match="^no column 'note'$"):
+            make(cls, experts=paid).fit(X_FIT, Y_FIT, expert_predictions=record)
+    assert not paid.knows.batches
+
+
+def test_a_frame_names_those_who_have_a_record(cls):
+    paid = PaidExpert(name="service", max_queries=40)
+    nurse = CountingExpert(X, Y)
+    record = pd.DataFrame({"nurse": np.where(Y == "eel", "cat", Y)})
+    fitted = make(cls, experts=[paid, ("nurse", nurse)], random_state=0)
+    fitted.fit(X_FIT, Y_FIT, expert_predictions=record[:240])
+    assert nurse.batches == []
+    assert paid.knows.n_rows_asked == 40
+    route = fitted.predict_route(X_NEW)
+    fitted.predict(X_NEW, expert_predictions=record[240:])
+    assert (nurse.batches, paid.knows.n_rows_asked) == ([], 40 + (route == 1).sum())
 
 
 def test_a_paid_expert_that_is_stopped_leaves_the_rest_to_the_model(fitted, experts):

@@ -19,6 +19,7 @@ from skdefer.calling._purchase import Purchase
 from skdefer.calling._rate import RateLimiter
 from skdefer.calling._store import AnswerStore, ReplyKey
 from skdefer.calling._till import Call, Till
+from skdefer.calling._trial import Trial
 from skdefer.calling._workers import Workers
 from skdefer.exceptions import FailedCallsWarning
 
@@ -38,6 +39,7 @@ def buy(
     max_retries: int = 5,
     deadline: float = 60.0,
     verbose: int = 0,
+    n_known: int = 0,
     seed: int | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] | None = None,
@@ -78,6 +80,9 @@ def buy(
         seconds later; its thread is left alone, and what it brings before ``buy`` returns is kept.
     verbose : int, default=0
         Above 0 a line on standard error tells how far it is and what it has cost.
+    n_known : int, default=0
+        Rows of the same batch whose replies the caller has found already; they count in what is
+        said.
     seed : int, default=None
         For the jitter of waits between retries.
     clock, sleep : callables
@@ -92,9 +97,11 @@ def buy(
     Raises
     ------
     ExpertStoppedError
-        If every further call would fail (``outcome.stops``, a broken breaker), or if the store
-        can no longer be written while calls are in flight. The calls in flight are waited for and
-        kept; ``.partial`` holds the labels of all calls, None where there is none.
+        If every further call would fail (``outcome.stops``, a broken breaker, none of the first
+        20 replies is an answer), if the service wants to be left alone for more than 300 seconds,
+        if the process that started this one is gone, or if the store can no longer be written
+        while calls are in flight. The calls in flight are waited for and kept; ``.partial`` holds
+        the labels of all calls, None where there is none.
     BudgetExhaustedError
         If the next call could cost more than is left of ``max_cost``; likewise.
     AnswerStoreError
@@ -136,6 +143,7 @@ def buy(
         unique.setdefault(call.row, call)
     replies = store.replies(key, unique)
     new = [call for row, call in unique.items() if row not in replies]
+    n_rows = len(unique) + n_known
     if max_cost is not None and any(call.reservation is None for call in new):
         raise ValueError(
             "max_cost is given, but the price of a call is unknown, so it can't be held. Pass "
@@ -144,7 +152,7 @@ def buy(
     if new:
         with Till(store, key, max_cost=max_cost, lease=deadline + _LEASE_MARGIN) as till:
             purchase = Purchase(
-                new,
+                Trial(new, store, till.key),
                 replies,
                 till,
                 Workers(send, deadline),
@@ -153,22 +161,21 @@ def buy(
                 breaker=breaker or CircuitBreaker(clock=clock),
                 max_retries=max_retries,
                 deadline=deadline,
-                progress=SpendProgress(till.key.expert, len(unique), verbose),
+                progress=SpendProgress(till.key.expert, n_rows, verbose, n_known),
                 jitter=random.Random(seed),
                 clock=clock,
                 sleep=sleep,
             )
             purchase.run()
         if purchase.stop is not None:
-            kind, why, cause = purchase.stop
+            kind, why, how, cause = purchase.stop
             labels = [replies[c.row].answer if c.row in replies else None for c in calls]
             partial = np.empty(len(calls), dtype=object)
             partial[:] = labels
-            n_known = sum(reply.outcome.replied for reply in replies.values())
+            n_known += sum(reply.outcome.replied for reply in replies.values())
             where = "in the store" if cause is None else "in .partial, if not in the store"
             raise kind(
-                f"{why} {n_known} of {len(unique)} rows have a reply; they are {where}. Run it "
-                "again to go on from there.",
+                f"{why} {n_known} of {n_rows} rows have a reply; they are {where}. {how}",
                 partial=partial,
             ) from cause
     came = [replies[row] for row in unique]
@@ -178,7 +185,7 @@ def buy(
         texts = [reply.text for reply in failed if reply.text]
         warnings.warn(
             f"Calls to expert {ReplyKey(*key).expert!r} came to nothing for {len(failed)} of "
-            f"{len(unique)} rows: {', '.join(f'{n} {o}' for o, n in counts.most_common())}. These "
+            f"{n_rows} rows: {', '.join(f'{n} {o}' for o, n in counts.most_common())}. These "
             f"have no answer, and are asked again next time. {texts[0] if texts else ''}".rstrip(),
             FailedCallsWarning,
             stacklevel=3,

@@ -6,10 +6,17 @@ import json
 import os
 import re
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 # Shorter ones are placeholders ("EMPTY"), and would be found in answers.
 _SHORTEST_SECRET = 8
+# Words of names are short, or have no digits; keys are long, mixed, and rarely have underscores.
+_LIKE_A_KEY = re.compile(
+    r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,}"
+    r"|(?=[a-z]*[A-Z])(?=[A-Z]*[a-z])[A-Za-z]{24,}"
+    r"|\A(?:sk|hf|gsk|xai|r8)_(?=.*[0-9])(?=.*[A-Z])"
+)
 
 
 def check_key(key_variable: str | None) -> None:
@@ -28,6 +35,32 @@ def check_key(key_variable: str | None) -> None:
         If it is no name, or the variable is not set, empty, or holds what no header can.
     """
     read_key(key_variable)
+
+
+def check_variable(key_variable: Any) -> None:
+    """Check that this is the name of a variable, and not the key itself, which is shown nowhere.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a string nor None.
+    ValueError
+        If no such variable is set and it can be no name, or looks like a key.
+    """
+    if key_variable is None:
+        return
+    if not isinstance(key_variable, str):
+        raise TypeError(
+            f"key_variable is a {type(key_variable).__name__}; expected the name of an environment "
+            "variable, or None to send no key."
+        )
+    is_name = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key_variable) is not None
+    if key_variable not in os.environ and (not is_name or _LIKE_A_KEY.search(key_variable)):
+        raise ValueError(
+            "key_variable is no name of an environment variable, but could be the key itself (so "
+            "it is not shown). Put the key into an environment variable and pass the variable's "
+            "name, such as 'OPENAI_API_KEY'."
+        )
 
 
 def check_url(url: str, *, has_key: bool, allow_plain_http: bool = False) -> None:
@@ -61,10 +94,7 @@ def read_key(key_variable: str | None) -> str | None:
     if key_variable is None:
         return None
     if not isinstance(key_variable, str):
-        raise TypeError(
-            f"key_variable is a {type(key_variable).__name__}; expected the name of an environment "
-            "variable, or None to send no key."
-        )
+        check_variable(key_variable)
     # What is no usual name may be the key itself, passed by mistake: it is not shown.
     usual = re.fullmatch(r"[A-Z_][A-Z0-9_]*", key_variable) is not None
     name = f"{key_variable!r}" if usual else "the name passed (not shown: it could be a key)"
@@ -90,6 +120,15 @@ def scrub(text: str, key: str | None) -> str:
     as_json = json.dumps(key)[1:-1]
     for form in {key, as_json, as_json.replace("/", "\\/"), quote(key), quote(key, safe="")}:
         text = text.replace(form, "***")
+    return text
+
+
+def scrub_parts(text: str, key: str | None) -> str:
+    """Take beginnings of the key out of a text, as long as they tell something."""
+    if key is None or len(key) < 2 * _SHORTEST_SECRET or key[:_SHORTEST_SECRET] not in text:
+        return text
+    for length in range(len(key) - 1, _SHORTEST_SECRET - 1, -1):
+        text = text.replace(key[:length], "***")
     return text
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from skdefer.calling._http import HttpResult
 
-_LONGEST_PAUSE = 3600.0
+_LONGEST_PAUSE = 86400.0
 _LONGEST_TEXT = 300
 
 # What no call can have been charged for, and what one may have been.
@@ -40,6 +40,9 @@ _TOO_LONG = re.compile(
     r"|too many input tokens|string_above_max_length|reduce the length of"
 )
 _BAD_KEY = re.compile(r"(invalid|incorrect|missing)[_ ]api[_ ]?key|api key not valid")
+
+# What is wrong most often where the service says that the request is.
+_CHECK = dict.fromkeys((404, 405), "base_url and model")
 
 # Error codes of answers whose status says 200, and the status that would have been right.
 _STATUS_OF = (
@@ -104,10 +107,13 @@ def _read_error(result: HttpResult, status: int) -> Reply:
     price: float | None = _FREE
     if status in (504, 524):  # a gateway gave up waiting; who stands behind it may have answered
         outcome, price = Outcome.TIMEOUT, _UNCERTAIN
-    text = f"HTTP {result.status}: {message or code or 'no reason given'}"
+    where = ""
+    if outcome is Outcome.BAD_REQUEST and result.url:
+        where = f" from {result.url}, check {_CHECK.get(status, 'model and the parameters')}"
+    text = f"HTTP {result.status}{where}: {message or code or 'no reason given'}"
     if code and code not in text:
         text += f" ({code})"
-    return _reply(result, outcome, text, price)
+    return _reply(result, outcome, text, price, status)
 
 
 def _outcome_of(status: int, code: str, said: str) -> Outcome:
@@ -174,7 +180,9 @@ def _status_of(error: dict[str, Any]) -> int:
     return 400 if asks_too_much else 500
 
 
-def _reply(result: HttpResult, outcome: Outcome, text: str, price: float | None) -> Reply:
+def _reply(
+    result: HttpResult, outcome: Outcome, text: str, price: float | None, status: int | None = None
+) -> Reply:
     text = " ".join(text.split())
     if len(text) > _LONGEST_TEXT:
         text = text[: _LONGEST_TEXT - 3] + "..."
@@ -185,6 +193,7 @@ def _reply(result: HttpResult, outcome: Outcome, text: str, price: float | None)
         price=price,
         seconds=result.seconds,
         retry_after=read_retry_after(result.headers) if waits else None,
+        status=status,
     )
 
 
@@ -200,7 +209,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     Returns
     -------
     seconds : float or None
-        From 0 (what lies in the past) to 3600 (what is longer); None if nothing can be read.
+        From 0 (what lies in the past) to 86400 (what is longer); None if nothing can be read.
     """
     seconds = _as_number(headers.get("retry-after-ms"), 1e-3)
     if seconds is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 T = TypeVar("T")
+_HEADER = b"SQLite format 3\0"
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # what no text has, in any alphabet
 _PATIENCE = 0.5  # seconds that SQLite waits by itself; Python looks for Ctrl-C in between
 _files: weakref.WeakSet[StoreFile] = weakref.WeakSet()
 _left_behind: list[Any] = []  # connections of a parent process: never to be used, nor closed
@@ -79,6 +82,10 @@ class StoreFile:
                     raise AnswerStoreError("A transaction that only reads can't hold a write.")
                 yield self._connection
                 return
+            if not write and self._connection is None and not self._is_there():
+                with self._nothing() as connection:
+                    yield connection
+                return
             try:
                 connection = self._connection or self._open()
                 self._begin(connection, write)
@@ -103,6 +110,23 @@ class StoreFile:
                     f"The answer store {self.name} was damaged and has been moved aside. Run it "
                     "again."
                 ) from error
+
+    @contextmanager
+    def _nothing(self) -> Iterator[Connection]:
+        """Give an empty store in memory: to look for what was kept makes no file."""
+        import sqlite3
+
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            bring_up_to_date(connection, self.name)
+            self._connection, self._depth, self._writes = connection, 1, False
+            try:
+                yield connection
+            finally:
+                self._connection, self._depth = None, 0
+
+    def _is_there(self) -> bool:
+        """Whether there is anything to read; what can't be looked at is for SQLite to say."""
+        return self.path is None or os.path.lexists(self.path)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -156,6 +180,11 @@ class StoreFile:
                     f"The folder of the answer store {self.name} can't be made: {error}. Pass a "
                     "path in a folder that can be written."
                 ) from error
+            if _is_text(self.path):
+                raise AnswerStoreError(
+                    f"{self.name} is no store of answers, but a text; nothing in it was touched. "
+                    "Name another file."
+                )
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
@@ -241,6 +270,16 @@ def _means(error: Exception, *words: str) -> bool:
 
 def _is_damage(error: Exception) -> bool:
     return _means(error, "malformed", "not a database")
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether a file is a text by its beginning, so that it was never a store."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    return bool(head) and not head.startswith(_HEADER) and not _CONTROL.search(head)
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

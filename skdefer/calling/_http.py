@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from skdefer.calling._endpoint import check_url, proxy_for, read_key, scrub, split_url
+from skdefer.calling._endpoint import check_url, proxy_for, read_key, scrub, scrub_parts, split_url
 from skdefer.utils._optional import import_optional
 
 _LARGEST_BODY = 10_000_000
@@ -48,6 +48,8 @@ class HttpResult:
         Those that are read later, names in lower case.
     seconds : float, default=0.0
         How long it took.
+    url : str, default=""
+        Who was asked, without what stands after "?".
     """
 
     status: int | None
@@ -57,6 +59,7 @@ class HttpResult:
     detail: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    url: str = ""
 
 
 def post_json(
@@ -111,7 +114,8 @@ def post_json(
     headers = _headers(key, extra_headers)
     start = time.monotonic()
     result = _exchange(_pool_for(url), url, raw, headers, deadline, key)
-    return replace(result, seconds=time.monotonic() - start)
+    asked = scrub(url.partition("?")[0], key)
+    return replace(result, seconds=time.monotonic() - start, url=asked)
 
 
 def close_connections() -> None:
@@ -163,6 +167,8 @@ def _exchange(
                 break
         else:
             text = scrub(received.decode("utf-8-sig", "replace"), key)
+            if response.status >= 400:  # what stands in an error is no answer that it could hurt
+                text = scrub_parts(text, key)
             data, text = _read_json(text, key)
     except errors.TimeoutError:
         problem, detail = "timeout", f"the reply was not complete after {deadline:g} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -55,6 +56,26 @@ _REPLIED = (
 _RETRIED = (Outcome.RATE_LIMITED, Outcome.TIMEOUT, Outcome.SERVER_ERROR)
 
 
+def no_answers(outcomes: str | Iterable[str] = ()) -> list[Outcome]:
+    """Read names of outcomes that are kept though they are no answers; none: all of them.
+
+    Raises
+    ------
+    ValueError
+        If one is "ok", or no such outcome.
+    """
+    kept: list[Outcome] = [o for o in Outcome if o.replied and o != Outcome.OK]
+    named = [outcomes] if isinstance(outcomes, str) else list(outcomes)
+    if Outcome.OK in named:
+        raise ValueError("Answers are never forgotten. Give the expert another version.")
+    if strangers := [name for name in named if name not in kept]:
+        raise ValueError(
+            f"outcomes has {str(strangers[0])!r}; expected some of {[*map(str, kept)]}, which are "
+            "kept though they are no answers."
+        )
+    return [Outcome(name) for name in named] or kept
+
+
 @dataclass(frozen=True)
 class Reply:
     """What came of one call.
@@ -77,6 +98,8 @@ class Reply:
         How long it took.
     retry_after : float, default=None
         Seconds after which the service wants to be asked again.
+    status : int, default=None
+        The HTTP status of a failure, or the one that would have been right.
     """
 
     outcome: Outcome
@@ -88,3 +111,4 @@ class Reply:
     price: float | None = None
     seconds: float = 0.0
     retry_after: float | None = None
+    status: int | None = None

@@ -8,14 +8,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import NamedTuple
 
 from skdefer.calling._breaker import CircuitBreaker
 from skdefer.calling._interrupt import CtrlC
 from skdefer.calling._outcomes import Outcome, Reply
+from skdefer.calling._processes import is_orphan
 from skdefer.calling._progress import SpendProgress
 from skdefer.calling._rate import RateLimiter
 from skdefer.calling._retry import backoff
 from skdefer.calling._till import Call, Till
+from skdefer.calling._trial import Trial
 from skdefer.calling._workers import Ticket, Workers
 from skdefer.exceptions import AnswerStoreError, BudgetExhaustedError, ExpertStoppedError
 
@@ -23,6 +26,8 @@ _POLL = 0.25  # seconds between two looks at a row that somebody else is buying
 _LONGEST_WAIT = 1.0  # where Ctrl-C does not end a wait
 _GRACE = 10.0  # seconds past its deadline after which a call is given up for hanging
 _FAREWELL = 5.0  # seconds for the calls in flight after Ctrl-C
+_LONGEST_PAUSE = 300.0  # seconds that a service may ask to be waited for
+_TOLD_PAUSE = 10.0  # seconds from which on a wait is told
 
 # The service is in trouble, or every call is wrong; what else it says shows that it works.
 _TROUBLE = (Outcome.TIMEOUT, Outcome.SERVER_ERROR, Outcome.BAD_REQUEST)
@@ -30,6 +35,15 @@ _HINTS = {
     Outcome.AUTH: "Check the key, in the environment variable that key_variable names.",
     Outcome.QUOTA: "The account is used up: top it up, or wait until it is renewed.",
 }
+
+
+class Stop(NamedTuple):
+    """Why no more calls are made, and how to go on."""
+
+    kind: type[ExpertStoppedError]
+    why: str
+    how: str
+    cause: Exception | None
 
 
 class Purchase:
@@ -41,8 +55,8 @@ class Purchase:
 
     Parameters
     ----------
-    calls : list of Call
-        One per row.
+    trial : Trial
+        The calls, one per row, and which of them go first.
     replies : dict of bytes to Reply
         Filled in place; what is in it is committed.
     till, workers, rate_limiter, breaker, progress
@@ -55,7 +69,7 @@ class Purchase:
 
     def __init__(
         self,
-        calls: list[Call],
+        trial: Trial,
         replies: dict[bytes, Reply],
         till: Till,
         workers: Workers,
@@ -82,7 +96,8 @@ class Purchase:
         self.jitter = jitter
         self.clock = clock
         self.sleep = sleep
-        self.fresh = deque(calls)  # not looked at so far
+        self.trial = trial
+        self.fresh = deque(trial.first)  # not looked at so far
         self.later: list[tuple[float, int, Call]] = []  # a heap: not before then
         self.ready: deque[Call] = deque()  # claimed; they go out as limiter and breaker allow
         self.counted: Call | None = None  # the first of them, once the limiter has counted it
@@ -94,7 +109,8 @@ class Purchase:
         self.last_failure = ""
         self.next_event = math.inf
         self.renew_at = clock() + till.lease / 3
-        self.stop: tuple[type[ExpertStoppedError], str, Exception | None] | None = None
+        self.told_until = -math.inf  # a wait up to then has been told
+        self.stop: Stop | None = None
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -129,19 +145,21 @@ class Purchase:
             self.halt(
                 f"the service fails call after call ({self.last_failure or 'in an earlier run'})."
             )
+        if is_orphan():
+            self.halt("it was asked in a worker process, and the process that started it is gone.")
         while self.go_on():
             wanted = self.next_calls(now)
             if not (wanted or self.unsettled):
                 break
-            if not self.trade(wanted, now) or not wanted:
+            more = self.trade(wanted, now)
+            if not self.release() and not (more and wanted):
                 break
         if self.go_on():
             self.send_out(now)
         if now >= self.renew_at:
             self.till.renew()
             self.renew_at = now + self.till.lease / 3
-        if self.progress.is_due():
-            self.progress.show(*self.counts(), self.till.balance())
+        self.tell(now)
         left = self.flying or self.ready or self.later or self.fresh
         return self.go_on() and bool(left)
 
@@ -182,10 +200,16 @@ class Purchase:
         """Decide whether a call that failed is made again."""
         outcome = reply.outcome
         self.unsettled.append((call, reply))
-        self.last_failure = f"{outcome}: {reply.text}" if reply.text else str(outcome)
+        self.last_failure = f"{outcome}: {reply.text}".rstrip(" .:")
         self.breaker.record(outcome not in _TROUBLE)
-        if reply.retry_after:
-            self.rate_limiter.pause(reply.retry_after)
+        pause = reply.retry_after or 0.0
+        if pause > _LONGEST_PAUSE:
+            self.halt(
+                f"{self.last_failure}. The service asks to wait {pause:.0f} s.",
+                "Run it again then to go on from there.",
+            )
+        elif pause:
+            self.rate_limiter.pause(pause)
         if outcome.stops:
             self.halt(f"{self.last_failure}. {_HINTS[outcome]}")
         elif outcome.worth_retrying and self.n_failures[call.row] < self.max_retries:
@@ -229,6 +253,15 @@ class Purchase:
             self.say_unaffordable(claims.unaffordable[0])
         return not claims.waiting and len(claims.granted) < len(wanted)
 
+    def release(self) -> bool:
+        """Let the calls go that were held back, once one is answered; stop if none is."""
+        judged = self.trial.judge(self.replies) if self.trial.held else None
+        if judged:
+            self.fresh.extend(self.trial.release())
+        elif judged is False:
+            self.halt(*self.trial.explain(self.replies))
+        return bool(judged)
+
     def send_out(self, now: float) -> None:
         """Let calls go that are claimed, as far as limiter and breaker allow."""
         while self.ready:
@@ -250,6 +283,17 @@ class Purchase:
         self.n_pushed += 1  # calls themselves have no order
         heapq.heappush(self.later, (until, self.n_pushed, call))
 
+    def tell(self, now: float) -> None:
+        """Show how far it is; at once where a long wait begins, with the reason."""
+        if not self.progress.on:
+            return
+        ends = min(self.next_event, self.later[0][0] if self.later else math.inf)
+        idle = not self.flying and self.go_on() and _TOLD_PAUSE < ends - now < math.inf
+        why = f"waits {ends - now:.0f} s ({self.last_failure or 'rate_limiter'})" if idle else ""
+        if self.progress.is_due() or (idle and ends > self.told_until + 1.0):
+            self.progress.show(*self.counts(), self.till.balance(), why)
+            self.told_until = ends if idle else self.told_until
+
     def wait(self) -> None:
         """Wait for the next thing that can happen."""
         events = [self.next_event, self.renew_at]
@@ -267,20 +311,24 @@ class Purchase:
     def halt(
         self,
         why: str,
+        how: str = "Run it again to go on from there.",
         kind: type[ExpertStoppedError] = ExpertStoppedError,
         cause: Exception | None = None,
     ) -> None:
         """Make no more calls; the first reason counts."""
         if self.stop is None:
-            self.stop = (kind, f"Expert {self.till.key.expert!r} was stopped: {why}", cause)
+            why = f"Expert {self.till.key.expert!r} was stopped: {why}"
+            self.stop = Stop(kind, why, how, cause)
 
     def say_unaffordable(self, call: Call) -> None:
         """Stop since the next call doesn't fit into ``max_cost``."""
         balance = self.till.balance()
-        uncertain = f", perhaps {balance.uncertain:g} more" if balance.uncertain else ""
+        uncertain = f" and perhaps {balance.uncertain:g} more" if balance.uncertain else ""
         self.halt(
-            f"max_cost={self.till.max_cost:g} would be exceeded: {balance.known:g} is spent"
-            f"{uncertain}, and the next call may cost {call.reservation:g}. Raise max_cost.",
+            f"max_cost={self.till.max_cost:g} could be exceeded: {balance.known:g}{uncertain} is "
+            f"spent, {balance.left:.4g} is left, and the next call may cost {call.reservation:.4g} "
+            "at its dearest.",
+            "Raise max_cost to go on from there.",
             BudgetExhaustedError,
         )
 
@@ -311,7 +359,7 @@ class Purchase:
 
     def store_failed(self) -> bool:
         """Whether the store has failed before."""
-        return self.stop is not None and isinstance(self.stop[2], AnswerStoreError)
+        return self.stop is not None and isinstance(self.stop.cause, AnswerStoreError)
 
     def settle_last(self) -> None:
         """Settle without claiming more; what can't be kept is returned at least."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from skdefer.calling._file import StoreFile
-from skdefer.calling._outcomes import Outcome, Reply
+from skdefer.calling._outcomes import Reply, no_answers
 from skdefer.calling._records import (
     as_json,
     read_probabilities,
@@ -100,8 +100,9 @@ class AnswerStore:
     Parameters
     ----------
     path : str or path-like, default=None
-        The file, made with its folder if it is not there; ``~`` is the home folder. None: in
-        memory, for the life of the object.
+        The file, made with its folder when something is first kept; ``~`` is the home folder, and
+        a relative path is meant from the folder of now. None: in memory, for the life of the
+        object.
     durable : bool, default=False
         Whether what is kept outlives a power failure, too: each transaction then waits for the
         disk. Without, a power failure may cost the last moments; the end of a process never does.
@@ -112,13 +113,14 @@ class AnswerStore:
     ------
     AnswerStoreError
         From any method if the file can't be used: locked for longer than ``timeout``, read-only,
-        in a folder that can't be made, on a full disk, or written by a later version.
+        in a folder that can't be made, on a full disk, written by a later version, or something
+        else's: a text, or another SQLite file.
 
     Warns
     -----
     AnswerStoreWarning
-        If the file is damaged, or no SQLite file: it is moved aside, never deleted, and a new one
-        begun. The warning names it.
+        If the file is damaged: it is moved aside, never deleted, and a new one begun. The warning
+        names it.
 
     Examples
     --------
@@ -279,25 +281,22 @@ class AnswerStore:
         frame["asked_at"] = pd.to_datetime(asked, unit="s", utc=True)
         return frame
 
-    def forget(self, expert: str, outcomes: Iterable[str] = ()) -> int:
+    def forget(self, expert: str, outcomes: str | Iterable[str] = ()) -> int:
         """Forget replies that are no answers, so that their rows are asked, and paid, again.
 
         Parameters
         ----------
         expert : str
             Its name.
-        outcomes : iterable of str, default=()
-            Which ones, such as ``["truncated"]``; none: all but "ok", which are never forgotten.
+        outcomes : str or iterable of str, default=()
+            Which ones, such as ``"truncated"``; none: all but "ok", which are never forgotten.
 
         Returns
         -------
         n_forgotten : int
             What they cost stays spent.
         """
-        chosen = [*map(Outcome, outcomes)] or [o for o in Outcome if o.replied and o != Outcome.OK]
-        if Outcome.OK in chosen:
-            raise ValueError("Answers are never forgotten. Give the expert another version.")
-        drop = [(expert, str(outcome)) for outcome in chosen]
+        drop = [(expert, str(outcome)) for outcome in no_answers(outcomes)]
         query = "DELETE FROM replies WHERE expert = ? AND outcome = ?"
         return self.run(lambda c: c.executemany(query, drop).rowcount, write=True)
 

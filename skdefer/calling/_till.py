@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from skdefer.calling._outcomes import Outcome, Reply
+from skdefer.calling._processes import birth_of
 from skdefer.calling._store import AnswerStore, ReplyKey
 from skdefer.exceptions import AnswerStoreError
 
@@ -149,7 +149,7 @@ class Till:
         self.max_cost = max_cost
         self.lease = lease
         self._owner = uuid4().hex
-        self._who = (self._owner, _host(), os.getpid(), _birth(os.getpid()) or "")
+        self._who = (self._owner, _host(), os.getpid(), birth_of(os.getpid()) or "")
         self._has_claims = False
         _open_tills.add(self._owner)
 
@@ -325,7 +325,7 @@ def _is_live(owner: str, host: str, pid: int, born: str, expires: float) -> bool
         return True
     if pid == os.getpid():
         return owner in _open_tills
-    found = _birth(pid)
+    found = birth_of(pid)
     return found is not None and found == born
 
 
@@ -335,22 +335,3 @@ def _host() -> str:
         return f"{platform.node()}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return platform.node()
-
-
-def _birth(pid: int) -> str | None:
-    """Tell when a process began, "" where the system doesn't say; None: there is none."""
-    try:
-        # After the name, which may hold anything: the state, and the time of birth (proc(5)).
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in "ZX" else rest[18]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-    if os.name == "posix":  # on Windows signal 0 is Ctrl-C; there the lease decides
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return None
-        except OSError:  # it is somebody else's
-            return ""
-    return ""

@@ -11,12 +11,19 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skdefer.calling._store import AnswerStore
-from skdefer.exceptions import ExpertAnswerError, SilentExpertWarning
+from skdefer.exceptions import (
+    BudgetExhaustedError,
+    ExpertAnswerError,
+    ExpertStoppedWarning,
+    SilentExpertWarning,
+)
 from skdefer.experts._asking import ask, with_partial
 from skdefer.experts._base import Expert
-from skdefer.experts._panel import encode_checked, make_panel
+from skdefer.experts._panel import encode_checked, make_panel, visible
 from skdefer.utils._rows import check_rows, check_same_order, row_keys, take_rows
 from skdefer.utils._validation import check_answers, is_missing
+
+_LIMITS = {"max_queries": "the most rows", "max_cost": "the most it may ever cost"}
 
 
 def read_record(
@@ -48,14 +55,16 @@ def read_record(
     n_rows = check_rows(X)
     if expert_predictions is None:
         panel = make_panel(experts, None, 0, classes)
-        check_columns(panel, X)  # a typo shows now, not after a model has been fitted
+        answers = np.full((n_rows, len(panel)), None, dtype=object)
+        check_rows_read(panel, X, answers)
         check_spending(panel)
-        return panel, np.full((n_rows, len(panel)), None, dtype=object)
+        return panel, answers
     check_same_order(expert_predictions, X)
     answers, columns = check_answers(expert_predictions, n_rows)
     panel = make_panel(experts, columns, answers.shape[1], classes)
     answers = check_answers(expert_predictions, n_rows, names=list(panel))[0]
     encode_checked(answers, classes, list(panel), fate="count as wrong in fit")
+    check_rows_read(panel, X, answers)
     check_spending(panel, answers)
     return panel, answers
 
@@ -112,6 +121,11 @@ def buy_answers(
         If no expert answers or has a profile.
     ExpertAnswerError
         If an expert fails; it carries the answers at hand.
+
+    Warns
+    -----
+    ExpertStoppedWarning
+        If ``max_cost`` of an expert is reached; the rows that were not bought have no answer.
     """
     has_record = _has_record(answers)
     for j, (name, expert) in enumerate(panel.items()):
@@ -119,14 +133,25 @@ def buy_answers(
             continue
         rows = np.flatnonzero(covered)
         if expert.max_queries is not None and expert.max_queries < len(rows):
-            rows = _choose_rows(X, rows, expert.max_queries, random_state)
+            rows = np.sort(_shuffle_rows(X, rows, random_state)[: expert.max_queries])
+        if expert.max_cost is not None:  # what is bought before the money ends is a fair sample
+            rows = _shuffle_rows(X, rows, random_state)
         if not len(rows):
             continue
         try:
             bought = ask(name, expert, panel, X, rows, store=store)
         except ExpertAnswerError as error:
-            error.answers = with_partial(answers, rows, j, error)
-            raise
+            bought = _bought_before(error)
+            n_bought = int(np.logical_not(is_missing(bought)).sum())
+            if not n_bought:
+                error.answers = with_partial(answers, rows, j, error)
+                raise
+            warnings.warn(
+                f"{error} {n_bought} of {len(rows)} rows were bought before: fit learns from "
+                f"those, and the others have no answer of {name!r}.",
+                ExpertStoppedWarning,
+                stacklevel=3,
+            )
         answers = answers.astype(object)
         answers[rows, j] = bought
         try:
@@ -141,12 +166,12 @@ def check_spending(panel: dict[str, Expert], answers: np.ndarray | None = None) 
     """Refuse to ask experts who cost money about any number of rows, before anything is fitted."""
     recorded = np.zeros(len(panel), dtype=bool) if answers is None else _has_record(answers)
     for (name, expert), has_record in zip(panel.items(), recorded, strict=True):
-        limited = expert.max_queries is not None or expert.max_cost is not None
+        limited = any(getattr(expert, limit) is not None for limit in expert.limits)
         if expert.paid and expert.can_answer and not has_record and not limited:
+            limits = ", or ".join(f"{limit}, {_LIMITS[limit]}" for limit in expert.limits)
             raise ValueError(
                 f"The expert {name!r} costs money, has no record, and nothing limits how many rows "
-                "fit may ask it about. Set max_queries, the most rows, or max_cost, the most it "
-                "may ever cost; or pass answers in expert_predictions=."
+                f"fit may ask it about. Set {limits}; or pass answers in expert_predictions=."
             )
 
 
@@ -177,12 +202,17 @@ def check_some_answered(panel: dict[str, Expert], answers: np.ndarray | None) ->
         )
 
 
-def check_columns(panel: dict[str, Expert], X: Any) -> None:
-    """Find out before anything is fitted whether X has the columns that experts read."""
+def check_rows_read(panel: dict[str, Expert], X: Any, answers: np.ndarray) -> None:
+    """Find out before anything is fitted whether experts can read X.
+
+    A column of answers may be absent where the answers are on record.
+    """
     first = take_rows(X, np.arange(1))
-    for expert in panel.values():
-        if expert.column is not None:
+    for expert, has_record in zip(panel.values(), _has_record(answers), strict=True):
+        if expert.column is not None and not has_record:
             expert.answers(first)
+        elif expert.column is None and expert.can_answer:
+            expert.check_rows(visible(first, panel))
 
 
 def _check_silence(panel: dict[str, Expert], answers: np.ndarray) -> None:
@@ -192,25 +222,38 @@ def _check_silence(panel: dict[str, Expert], answers: np.ndarray) -> None:
         for j, (name, expert) in enumerate(panel.items())
         if expert.profile is None and is_missing(answers[:, j]).all()
     ]
+    if not silent:
+        return
+    why = " ".join(dict.fromkeys(panel[name].why_silent for name in silent))
     if len(silent) == len(panel):
         raise ValueError(
             f"The experts {silent} gave no answer at all, on record or when asked, so there is "
-            "nothing to learn. Pass answers in expert_predictions=, a callable that answers, or "
-            "an ExpertProfile. IndexExpert finds rows by index or content: was X transformed?"
+            f"nothing to learn. {why} Or pass answers in expert_predictions=, a callable that "
+            "answers, or an ExpertProfile."
         )
-    if silent:
-        warnings.warn(
-            f"The experts {silent} gave no answer at all, so only the prior weighs them. Leave "
-            "them out, or pass an ExpertProfile of what is known of them.",
-            SilentExpertWarning,
-            stacklevel=4,
-        )
+    warnings.warn(
+        f"The experts {silent} gave no answer at all, so only the prior weighs them. {why} Or "
+        "leave them out, or pass an ExpertProfile of what is known of them.",
+        SilentExpertWarning,
+        stacklevel=4,
+    )
 
 
-def _choose_rows(X: Any, rows: np.ndarray, n_chosen: int, random_state: Any) -> np.ndarray:
-    """Take the rows of smallest seeded content hash, so that folds and candidates agree."""
+def _bought_before(error: ExpertAnswerError) -> np.ndarray:
+    """Take the answers that fit may learn from though an expert was stopped.
+
+    Money that has run out is foreseen, and the rows were asked in a fair order; another stop (a
+    key, a quota) is to be mended first.
+    """
+    if not isinstance(error, BudgetExhaustedError):
+        return np.empty(0, dtype=object)
+    return error.partial
+
+
+def _shuffle_rows(X: Any, rows: np.ndarray, random_state: Any) -> np.ndarray:
+    """Order rows by their seeded content hash, so that folds and candidates agree."""
     seed = random_state
     if not isinstance(seed, (int, np.integer)):
         seed = 0 if seed is None else check_random_state(seed).randint(2**31)
     keys = row_keys(take_rows(X, rows), salt=str(seed))
-    return np.sort(rows[np.argsort(keys, kind="stable")[:n_chosen]])
+    return rows[np.argsort(keys, kind="stable")]

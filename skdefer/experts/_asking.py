@@ -132,8 +132,11 @@ def _call(name: str, expert: Expert, X: Any, explanation: Any) -> np.ndarray:
     except ExpertAnswerError:
         raise
     except Exception as error:
+        if expert.keeps_answers and isinstance(error, (ValueError, TypeError)):
+            raise ExpertAnswerError(str(error)) from error  # it says what to do about X, or itself
+        what = f"{type(error).__name__}: {error}".rstrip(" .:")
         raise ExpertAnswerError(
-            f"Expert {name!r} failed on a batch of {n_rows} rows: {type(error).__name__}: {error}. "
+            f"Expert {name!r} failed on a batch of {n_rows} rows: {what}. "
             "Mend the expert, or let it return None for rows that it can't answer."
         ) from error
     return _one_per_row(name, answers, n_rows)

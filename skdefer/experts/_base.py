@@ -56,6 +56,8 @@ class Expert:
     keeps_answers: bool = False
     #: True for an expert whose answers cost money: ``fit`` asks it only within a limit.
     paid: bool = False
+    #: The parameters that limit what ``fit`` may ask a paid expert.
+    limits: tuple[str, ...] = ("max_queries", "max_cost")
     #: True for an expert that holds its ``capacity`` itself, whatever the policy.
     holds_capacity: bool = False
     #: The most that a paid expert may ever cost, None for no limit.
@@ -105,6 +107,23 @@ class Expert:
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement answers(X).")
 
+    def check_rows(self, X: Any) -> None:
+        """Refuse rows that the expert can't read; called by ``fit`` before anything is fitted.
+
+        By default every row is welcome. A subclass looks for what all rows share, such as the
+        columns, and not at what stands in this one: ``fit`` may not ask about it.
+
+        Parameters
+        ----------
+        X : the rows as the user passed them
+            The first row alone.
+
+        Raises
+        ------
+        ValueError
+            If rows like this can't be read.
+        """
+
     def for_classes(self, classes: np.ndarray) -> Expert:
         """Learn which answers there are; called by ``fit`` and ``with_experts``.
 
@@ -130,6 +149,11 @@ class Expert:
             By default the ``version``.
         """
         return self.version
+
+    @property
+    def why_silent(self) -> str:
+        """A sentence for ``fit`` to say where the expert gave no answer at all."""
+        return "IndexExpert finds rows by index or content: was X transformed?"
 
     def __sklearn_clone__(self) -> Expert:
         # Experts are the world, not parameters: a search over experts= must not copy them.

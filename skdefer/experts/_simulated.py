@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skdefer.experts._base import Expert
 from skdefer.experts._recorded import IndexExpert
-from skdefer.utils._rows import row_keys
+from skdefer.utils._rows import array_of_rows, row_keys
 from skdefer.utils._validation import MISSING, decode_answers, encode_answers, is_missing
 
 
@@ -246,7 +246,15 @@ class _Rows(NamedTuple):
     def standardised(self) -> np.ndarray:
         if self.X is None:
             raise ValueError("This kind of expert needs X, numbers of shape (n_rows, n_features).")
-        return _standardise(check_array(self.X, dtype=np.float64, input_name="X"))
+        try:
+            return _standardise(check_array(self.X, dtype=np.float64, input_name="X"))
+        except ValueError as error:
+            if not any(isinstance(cell, str) for cell in array_of_rows(self.X).ravel()):
+                raise
+            raise ValueError(
+                "X has texts, but this kind of expert reads numbers of shape (n_rows, n_features). "
+                "Pass numbers, such as TextStatistics().fit_transform(texts)."
+            ) from error
 
 
 def _oracle(

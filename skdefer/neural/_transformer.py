@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from skdefer.exceptions import TruncatedTextWarning
+from skdefer.utils._folders import find_folder, no_folder
 from skdefer.utils._optional import import_optional
 from skdefer.utils._texts import as_texts
+from skdefer.utils._warn import warn_user
 
 _NOTHING = -1  # where a text has no token
 _NO_LIMIT = int(1e30)  # what tokenizers that know of none say
@@ -45,7 +47,8 @@ class TransformerBackbone(nn.Module):
         models of the BERT kind give to the whole text), or the largest.
     max_length : int, default=None
         The most tokens of a text, special ones too; its end is cut off. None: what the model
-        and its tokenizer can take.
+        and its tokenizer can take, or fewer where the folder of ``model`` says that it was made
+        for fewer (``max_seq_length`` in ``sentence_bert_config.json``).
 
     Attributes
     ----------
@@ -59,7 +62,7 @@ class TransformerBackbone(nn.Module):
     ImportError
         Without transformers; the extra is "text".
     OSError
-        If there is no such model, or it can't be reached.
+        If there is no such model, or it can't be reached. A path to no folder is not looked up.
     ValueError
         For a model that is no encoder, or parameters that do not fit.
 
@@ -91,6 +94,8 @@ class TransformerBackbone(nn.Module):
     torch.Size([2, 8])
     """
 
+    _warned = False  # of texts that are cut off
+
     def __init__(
         self,
         model: Any,
@@ -110,7 +115,9 @@ class TransformerBackbone(nn.Module):
                     "tokenizer. Pass tokenizer=, the folder or name that the model came from."
                 )
             tokenizer = model
+        made_for = _NO_LIMIT
         if not isinstance(model, nn.Module):
+            made_for = _read_length(model)
             # Some are saved in half precision, in which Adam's steps get lost.
             model = _load(transformers.AutoModel, "model", model).float()
         if not callable(tokenizer):
@@ -126,7 +133,7 @@ class TransformerBackbone(nn.Module):
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.n_outputs = int(config.hidden_size)
-        self.max_length = _find_max_length(max_length, tokenizer, model)
+        self.max_length = _find_max_length(max_length, tokenizer, model, made_for)
         pad = getattr(tokenizer, "pad_token_id", None)
         self.pad = 0 if pad is None else int(pad)
 
@@ -151,10 +158,10 @@ class TransformerBackbone(nn.Module):
         Warns
         -----
         TruncatedTextWarning
-            If texts are cut off, with their number.
+            If texts are cut off for the first time, with their number.
         """
         cut, n_tokens = self.tokenize(as_texts(X))
-        warn_of_long_texts(n_tokens, self.max_length, stacklevel=2)
+        self._warned = self._warned or warn_of_long_texts(n_tokens, self.max_length)
         tokens = np.full((len(cut), self.max_length), _NOTHING, dtype=np.int32)
         tokens[:, : cut.shape[1]] = cut
         return tokens
@@ -252,6 +259,10 @@ class TransformerBackbone(nn.Module):
             return features.masked_fill(~there, -torch.inf).amax(1)
         return (features * there).sum(1) / there.sum(1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out that it warned: a copy warns anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "_warned"}
+
 
 def _load(maker: Any, what: str, name: Any) -> Any:
     if not isinstance(name, (str, os.PathLike)):
@@ -259,17 +270,19 @@ def _load(maker: Any, what: str, name: Any) -> Any:
             f"{what} is a {type(name).__name__}; expected a folder, the name of a model, or the "
             f"{what} itself."
         )
+    path = find_folder(what, name)
     try:
         with _no_progress_bar():
-            return maker.from_pretrained(os.fspath(name))
+            return maker.from_pretrained(path)
     except (OSError, ValueError) as error:
         from huggingface_hub.constants import HF_HUB_OFFLINE
 
+        gone = "" if os.path.isdir(path) else f": {no_folder(path)}, and no hub gave it"
         offline = " HF_HUB_OFFLINE is set, so nothing was downloaded." if HF_HUB_OFFLINE else ""
         raise OSError(
-            f"{what}={os.fspath(name)!r} could not be loaded.{offline} Pass the folder of a saved "
-            "model and tokenizer (save_pretrained makes it), or a name that transformers has in "
-            f"its cache or can download. It said: {error}"
+            f"{what}={os.fspath(name)!r} could not be loaded{gone}.{offline} Pass the folder of a "
+            "saved model and tokenizer (save_pretrained makes it), or a name that transformers has "
+            f"in its cache or can download. It said: {error}"
         ) from error
 
 
@@ -287,24 +300,35 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def warn_of_long_texts(n_tokens: np.ndarray, max_length: int, *, stacklevel: int) -> None:
-    """Warn once of texts that are cut off; ``stacklevel`` as seen by the caller."""
+def warn_of_long_texts(n_tokens: np.ndarray, max_length: int) -> bool:
+    """Warn of texts that are cut off, if any; says whether there are."""
     n_long = int((n_tokens > max_length).sum())
     if n_long:
-        warnings.warn(
+        warn_user(
             f"{n_long} of {len(n_tokens)} texts have more than max_length={max_length} tokens (up "
             f"to {n_tokens.max()}); their ends are cut off.",
             TruncatedTextWarning,
-            stacklevel=stacklevel + 1,
         )
+    return n_long > 0
 
 
-def _find_max_length(max_length: Any, tokenizer: Any, model: nn.Module) -> int:
+def _read_length(model: Any) -> int:
+    """Read for how many tokens a model of sentence-transformers was made."""
+    try:
+        path = os.path.join(os.path.expanduser(os.fspath(model)), "sentence_bert_config.json")
+        with open(path, encoding="utf-8") as file:
+            length = json.load(file)["max_seq_length"]
+    except (OSError, TypeError, KeyError, ValueError):  # none, or it says nothing
+        return _NO_LIMIT
+    return length if isinstance(length, int) and length > 0 else _NO_LIMIT
+
+
+def _find_max_length(max_length: Any, tokenizer: Any, model: nn.Module, made_for: int) -> int:
     """Find the most tokens of a text: what was asked for, or else what can be had."""
     positions = _n_positions(model)
     special = tokenizer.num_special_tokens_to_add()
     if max_length is None:
-        limit = min(tokenizer.model_max_length, positions)
+        limit = min(tokenizer.model_max_length, positions, made_for)
         if limit == _NO_LIMIT:
             raise ValueError(
                 "Neither the model nor the tokenizer says how long a text may be. Pass "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 from typing import Any
 
@@ -16,14 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from skdefer.neural._held_out import check_enough_to_calibrate, hold_out
 from skdefer.neural._pickling import portable_state
 from skdefer.neural._temperature import check_temperature, fit_temperature
-from skdefer.text._target import class_weights, read_target
+from skdefer.text._target import check_two_classes, class_weights, read_target
 from skdefer.utils._clone import clone_sharing
 from skdefer.utils._optional import import_optional
 from skdefer.utils._rows import check_rows
 from skdefer.utils._texts import as_texts
 from skdefer.utils._validation import check_weights
-
-_LEAST_FREQUENCY = 1e-6  # of a class that no row has: its logit is finite
 
 
 class TransformerClassifier(ClassifierMixin, BaseEstimator):
@@ -46,11 +43,12 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         How features of tokens make those of a text; see
         :class:`~skdefer.neural.TransformerBackbone`.
     max_length : int, default=None
-        The most tokens of a text, special ones too; its end is cut off. None: what the model
-        and its tokenizer can take. Time grows with it.
+        The most tokens of a text, special ones too; its end is cut off. None: as in
+        :class:`~skdefer.neural.TransformerBackbone`. Time grows with it.
     classes : array-like of shape (n_classes,), default=None
         The classes. Needed where ``y`` is an array of probabilities: the label of each column.
-        With labels: all that there may be; None: those that ``y`` has.
+        With labels: all that there may be, of which two or more must be in ``y``; None: those
+        that ``y`` has.
     freeze : sequence of str, default=()
         Beginnings of the names of the encoder's weights that are not trained, such as
         ``["embeddings", "encoder.layer.0."]``.
@@ -115,8 +113,15 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
     OSError
         In ``fit``, if there is no such model.
     ValueError
-        In ``fit`` and ``predict``, for anything but a column of texts; in ``fit`` for a ``y``
-        that does not fit, a single class, or too few rows to hold any out.
+        In ``fit`` and ``predict``, for anything but a column of texts, or none; in ``fit`` for a
+        ``y`` that does not fit, a single class, or too few rows to hold any out: each class needs
+        a row to learn from. In ``score`` for probabilities as ``y``.
+
+    Warns
+    -----
+    TruncatedTextWarning
+        If texts are cut off, with their number; once per ``fit``, in which it shows or else in
+        the first prediction that cuts some.
 
     Notes
     -----
@@ -255,7 +260,9 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         counted = np.flatnonzero(weight)
         if not len(counted):
             raise ValueError("Every sample_weight is zero; expected one weight above 0 at least.")
+        check_two_classes(target, counted)
         from skdefer.neural import resolve_device, seeded, train
+        from skdefer.text._network import objective
 
         device = resolve_device(self.device)
         rng = check_random_state(self.random_state)
@@ -278,7 +285,7 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         watched = tokens[held_out], target.proba()[held_out] * per_class, weight[held_out]
         history = train(
             module,
-            *self._objective(target, tokens, taught, per_class, device),
+            *objective(tokens[taught], target.values[taught], per_class, device),
             sample_weight=weight[taught],
             lengths=lengths[taught],
             max_iter=self.max_iter,
@@ -300,51 +307,17 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _new_module(self, target, taught, weight, per_class) -> Any:
-        """Load the encoder, and put a last layer on it."""
-        import torch
-        from torch import nn
+        """Load the encoder, and put a last layer on it, which knows how frequent classes are."""
+        from skdefer.text._network import new_network
 
-        from skdefer.neural import TransformerBackbone
-        from skdefer.neural._joint import JointNet
-
-        model = self.model
-        if isinstance(model, nn.Module):
-            model = copy.deepcopy(model).float()  # Adam's steps get lost in half precision
-        backbone = TransformerBackbone(
-            model, self.tokenizer, pooling=self.pooling, max_length=self.max_length
+        return new_network(
+            self.model,
+            self.tokenizer,
+            pooling=self.pooling,
+            max_length=self.max_length,
+            freeze=self.freeze,
+            mass=per_class * (target.proba()[taught] * weight[taught, None]).sum(axis=0),
         )
-        for start in self.freeze:
-            found = [p for name, p in backbone.model.named_parameters() if name.startswith(start)]
-            if not found:
-                names = [name for name, _ in backbone.model.named_parameters()]
-                raise ValueError(
-                    f"freeze has {start!r}, but no weight of the model has a name that begins so; "
-                    f"expected the beginnings of names such as {names[0]!r} and {names[-1]!r}."
-                )
-            for parameter in found:
-                parameter.requires_grad_(False)
-        module = JointNet(backbone, backbone.n_outputs, len(target.classes), 0)
-        # How frequent the classes are is known before anything is seen of a row, and takes as long
-        # to learn as the rest with the steps that suit an encoder.
-        mass = per_class * (target.proba()[taught] * weight[taught, None]).sum(axis=0)
-        frequency = torch.tensor(mass / mass.sum()).clamp_min(_LEAST_FREQUENCY)
-        module.head.bias.data = frequency.log().float()
-        return module
-
-    def _objective(self, target, tokens, taught, per_class, device) -> tuple[Any, Any]:
-        """Give the loss of each row, and the rows."""
-        import torch
-        from torch.nn import functional as F
-
-        weight = torch.tensor(per_class, dtype=torch.float32, device=device)
-        wanted = torch.from_numpy(target.values[taught])
-        if wanted.is_floating_point():
-            wanted = wanted.float()
-
-        def loss(module, X, y):
-            return F.cross_entropy(module(X), y, weight=weight, reduction="none")
-
-        return loss, (torch.from_numpy(tokens[taught]), wanted)
 
     def _fit_of(self, tokens: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> float:
         """Minus the loss of rows that are not learned from."""
@@ -383,7 +356,9 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        logits = self._logits(self.module_.backbone.encode(X))
+        texts = as_texts(X)
+        check_rows(texts)
+        logits = self._logits(self.module_.backbone.encode(texts))
         if self.calibrator_ is not None:
             return self.calibrator_.predict_proba(logits)
         return softmax(logits, axis=1)
@@ -402,6 +377,30 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         """
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Give the share of right labels.
+
+        Parameters
+        ----------
+        X : list, tuple, Series or array of str, of shape (n_rows,) or (n_rows, 1)
+            The texts.
+        y : array-like of shape (n_rows,)
+            The class of each. Probabilities have no accuracy.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        shape = np.shape(y)
+        if len(shape) == 2 and shape[1] > 1:
+            raise ValueError(
+                f"y has shape {shape}, a probability per class; expected a label per row. Score "
+                "the likeliest ones, or compare y with predict_proba(X) yourself."
+            )
+        return super().score(X, y, sample_weight)
 
     def __sklearn_clone__(self):
         return clone_sharing(self, "model")

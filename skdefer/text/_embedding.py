@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skdefer.neural._pickling import portable_state
-from skdefer.text._vectors import VectorStore, digest_encoder, open_store
+from skdefer.text._vectors import Facts, VectorStore, open_store, read_facts
 from skdefer.utils._clone import clone_sharing
 from skdefer.utils._optional import import_optional
 from skdefer.utils._texts import as_texts
@@ -22,17 +22,25 @@ from skdefer.utils._texts import as_texts
 _BATCHES_AT_ONCE = 64  # tokenized together, and kept together: what an interrupt may lose
 
 
-@dataclass
 class _Loaded:
-    """An encoder in use."""
+    """An encoder in use, loaded when it is needed."""
 
-    made_of: tuple[Any, ...]  # the parameters that it depends on
-    encoder: Any
+    def __init__(self, made_of: tuple[Any, ...], load: Callable[[], Any]):
+        self.made_of = made_of  # the parameters that it depends on
+        self.load = load
+        self.warned = False  # of texts that are cut off
 
     @cached_property
-    def digest(self) -> str:
-        """Of all that a vector depends on beside the text."""
-        return digest_encoder(self.encoder)
+    def encoder(self) -> Any:
+        return self.load()
+
+    @cached_property
+    def facts(self) -> Facts:
+        return read_facts(self.made_of, lambda: self.encoder)
+
+    def describe(self, memory: Any) -> Any:
+        """Give what has ``n_outputs`` and ``max_length``; without a memory it has to be loaded."""
+        return self.encoder if memory is None else self.facts
 
 
 class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -55,8 +63,8 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     normalize : bool, default=False
         Whether vectors are brought to length 1, as most models of sentences expect.
     max_length : int, default=None
-        The most tokens of a text, special ones too; its end is cut off. None: what the model
-        and its tokenizer can take.
+        The most tokens of a text, special ones too; its end is cut off. None: as in
+        :class:`~skdefer.neural.TransformerBackbone`.
     batch_size : int, default=32
         Texts at a time. Those of a batch are of similar length.
     dtype : {"float32", "float16", "bfloat16"} or None, default=None
@@ -81,9 +89,9 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     Warns
     -----
     TruncatedTextWarning
-        If texts are cut off, with their number.
+        If texts are cut off, with their number; of the calls of one embedder, the first alone.
     UncachedWarning
-        If ``memory`` can't be read or written; vectors are then computed.
+        If ``memory`` can't be made, read or written; vectors are then computed.
 
     Notes
     -----
@@ -96,8 +104,9 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     per text (4 bytes per feature) in one SQLite file per model: ``joblib.Memory`` keeps whole
     calls, which no other fold repeats, and would write two files per text. The key is a digest
     of the weights, the configuration, the tokenizer, ``pooling``, ``max_length`` and ``dtype``,
-    so a model that is moved is the same and one that is trained further is not.
-    ``Memory.clear`` removes it.
+    so a model that is moved is the same and one that is trained further is not. That of a folder
+    is found once per process, as long as names, sizes and times of its files stay, and a model
+    whose texts are all kept is not loaded. ``Memory.clear`` removes the vectors.
 
     Examples
     --------
@@ -156,7 +165,7 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.memory = memory
 
     def fit(self, X, y=None):
-        """Load the model, and look whether these are texts. There is nothing to learn.
+        """Look whether the model is there and these are texts. There is nothing to learn.
 
         Parameters
         ----------
@@ -192,41 +201,45 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         vectors, n_tokens = self._embed(list(place), loaded)
         rows = np.fromiter((place[text] for text in texts), dtype=np.intp, count=len(texts))
-        warn_of_long_texts(n_tokens[rows], loaded.encoder.max_length, stacklevel=3)
+        max_length = loaded.describe(self.memory).max_length
+        loaded.warned = loaded.warned or warn_of_long_texts(n_tokens[rows], max_length)
         if self.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors[rows]
 
     def _load(self) -> _Loaded:
-        """Load the encoder, unless it is loaded already."""
+        """Load the encoder, unless it is loaded already or what it would say is known."""
         self._validate_params()
         made_of = (self.model, self.tokenizer, self.pooling, self.max_length, self.dtype)
         if self._in_use is None or self._in_use.made_of != made_of:
-            import_optional("transformers", needed_for=type(self).__name__)
-            import_optional("torch", needed_for=type(self).__name__)
-            import torch
-
-            from skdefer.neural import TransformerBackbone
-
-            model = self.model
-            if isinstance(model, torch.nn.Module):
-                model = copy.deepcopy(model)
-            encoder = TransformerBackbone(
-                model, self.tokenizer, pooling=self.pooling, max_length=self.max_length
-            )
-            encoder.to(getattr(torch, self.dtype or "float32")).eval()
-            self._in_use = _Loaded(made_of, encoder)
+            self._in_use = _Loaded(made_of, self._new_encoder)
+        self._in_use.describe(self.memory)
         return self._in_use
+
+    def _new_encoder(self) -> Any:
+        import_optional("transformers", needed_for=type(self).__name__)
+        import_optional("torch", needed_for=type(self).__name__)
+        import torch
+
+        from skdefer.neural import TransformerBackbone
+
+        model = self.model
+        if isinstance(model, torch.nn.Module):
+            model = copy.deepcopy(model)
+        encoder = TransformerBackbone(
+            model, self.tokenizer, pooling=self.pooling, max_length=self.max_length
+        )
+        return encoder.to(getattr(torch, self.dtype or "float32")).eval()
 
     def _embed(self, texts: list[str], loaded: _Loaded) -> tuple[np.ndarray, np.ndarray]:
         """Vectors and numbers of tokens of texts that are all different."""
-        encoder = loaded.encoder
-        vectors = np.empty((len(texts), encoder.n_outputs), dtype=np.float32)
+        n_outputs = loaded.describe(self.memory).n_outputs
+        vectors = np.empty((len(texts), n_outputs), dtype=np.float32)
         n_tokens = np.zeros(len(texts), dtype=np.int64)
         store: VectorStore | None = None
         new = np.arange(len(texts))
         if self.memory is not None:
-            store = open_store(self.memory, loaded.digest)
+            store = open_store(self.memory, loaded.facts.digest)
         if store is not None:
             new = np.flatnonzero(~store.read_into(texts, vectors, n_tokens))
         # The longest first, so that memory that does not suffice is found out at once.
@@ -236,7 +249,7 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         for start in range(0, len(new), step):
             rows = new[start : start + step]
             some = [texts[i] for i in rows]
-            vectors[rows], n_tokens[rows] = self._compute(some, encoder)
+            vectors[rows], n_tokens[rows] = self._compute(some, loaded.encoder)
             if store is not None:
                 store.write(some, vectors[rows], n_tokens[rows])
         return vectors, n_tokens
@@ -254,7 +267,7 @@ class TransformerEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     @property
     def _n_features_out(self) -> int:
         """Read by ``get_feature_names_out``."""
-        return self._load().encoder.n_outputs
+        return self._load().describe(self.memory).n_outputs
 
     def __sklearn_clone__(self):
         return clone_sharing(self, "model")

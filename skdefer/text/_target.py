@@ -54,6 +54,12 @@ def read_target(y: Any, n_rows: int, classes: Any) -> Target:
     """
     shape = np.shape(y)
     if len(shape) != 2 or shape[1] == 1:
+        if _is_continuous(y):
+            raise ValueError(
+                "Unknown label type: continuous. y has one column of numbers that are no labels. "
+                "If they are probabilities of the second of two classes, pass a column per class: "
+                "np.column_stack([1 - y, y]), with classes=[first, second]."
+            )
         return _read_labels(check_target(y, n_rows), classes)
     if hasattr(y, "columns"):
         columns = list(y.columns)
@@ -76,6 +82,11 @@ def read_target(y: Any, n_rows: int, classes: Any) -> Target:
             f"probability for each of the classes {known.tolist()}."
         )
     return Target(known, _check_proba(y)[:, order])
+
+
+def _is_continuous(y: Any) -> bool:
+    numbers = np.asarray(y)
+    return numbers.dtype.kind == "f" and bool((numbers[np.isfinite(numbers)] % 1).any())
 
 
 def _read_labels(y: np.ndarray, classes: Any) -> Target:
@@ -122,6 +133,17 @@ def _check_proba(y: Any) -> np.ndarray:
             "counts by their sums."
         )
     return proba / total[:, None]
+
+
+def check_two_classes(target: Target, rows: np.ndarray) -> None:
+    """Refuse rows that count, none of which has another class than the rest."""
+    there = target.classes[target.proba()[rows].sum(axis=0) > 0]
+    if len(there) < 2:
+        raise ValueError(
+            f"y has one class only, {there.tolist()}, in the {len(rows)} rows of weight > 0; "
+            f"expected at least two of {target.classes.tolist()}, or there is nothing to tell "
+            "apart."
+        )
 
 
 def class_weights(class_weight: Any, target: Target, rows: np.ndarray) -> np.ndarray:

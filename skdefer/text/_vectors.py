@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 from sklearn.utils.validation import check_memory
 
 from skdefer.exceptions import UncachedWarning
+from skdefer.utils._warn import warn_user
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS vectors (
@@ -86,12 +86,15 @@ class VectorStore:
                 do(connection)
         except (OSError, sqlite3.Error) as error:
             self.works = False
-            warnings.warn(
-                f"memory= keeps no vectors: {self.path} can't be used ({error}). They are computed "
-                "anew. Delete that file if it is damaged, or pass a folder that can be written to.",
-                UncachedWarning,
-                stacklevel=2,
-            )
+            _warn_of_no_memory(self.path, error)
+
+
+def _warn_of_no_memory(place: Any, error: Exception) -> None:
+    warn_user(
+        f"memory= keeps no vectors: {place} can't be used ({error}). They are computed anew. "
+        "Delete that file if it is damaged, or pass a folder that can be written to.",
+        UncachedWarning,
+    )
 
 
 def open_store(memory: Any, digest: str) -> VectorStore | None:
@@ -107,8 +110,15 @@ def open_store(memory: Any, digest: str) -> VectorStore | None:
     Returns
     -------
     store : VectorStore or None
+        None, with an UncachedWarning, where there can be no such folder, too.
     """
-    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+    if isinstance(memory, os.PathLike):
+        memory = os.fspath(memory)
+    try:
+        memory = check_memory(memory)
+    except (OSError, ValueError) as error:
+        _warn_of_no_memory(memory, error)
+        return None
     backend = getattr(memory, "store_backend", None)
     if backend is None:
         return None
@@ -117,6 +127,56 @@ def open_store(memory: Any, digest: str) -> VectorStore | None:
 
 def _digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Facts(NamedTuple):
+    """What must be known of an encoder to find its vectors."""
+
+    digest: str  # of all that a vector depends on beside the text
+    n_outputs: int
+    max_length: int
+
+
+_known: dict[tuple[Any, ...], Facts] = {}  # by files and parameters, for the life of the process
+
+
+def read_facts(made_of: tuple[Any, ...], load: Callable[[], Any]) -> Facts:
+    """Find the facts of an encoder; it is loaded only if its files are new to this process.
+
+    Parameters
+    ----------
+    made_of : tuple
+        The model, its tokenizer (or None) and all that the encoder depends on beside them.
+    load : callable
+        Gives the encoder.
+
+    Returns
+    -------
+    facts : Facts
+    """
+    model, tokenizer, *rest = made_of
+    files = [_list_files(place) for place in (model, tokenizer) if place is not None]
+    if None in files:  # an object, or a name on a hub
+        return _describe(load())
+    key = (tokenizer is None, *files, *rest)
+    if key not in _known:
+        _known[key] = _describe(load())
+    return _known[key]
+
+
+def _list_files(place: Any) -> tuple[Any, ...] | None:
+    """Tell the files of a folder from any that were there before; None if it is no folder."""
+    try:
+        path = os.path.realpath(os.path.expanduser(os.fspath(place)))
+        with os.scandir(path) as entries:
+            stats = [(entry.name, entry.stat()) for entry in entries]
+    except (OSError, TypeError, ValueError):
+        return None
+    return path, *sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+def _describe(encoder: Any) -> Facts:
+    return Facts(digest_encoder(encoder), encoder.n_outputs, encoder.max_length)
 
 
 def digest_encoder(encoder: Any) -> str:

@@ -59,8 +59,8 @@ def check_answers(
     n_rows : int
         The number of rows that the answers must match.
     names : sequence of str, optional
-        Names of the experts. The columns of a DataFrame are matched to them by name;
-        an array must have as many columns.
+        Names of the experts. The columns of a DataFrame are matched to them by name, and who has
+        no column has no answer; an array must have as many columns.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def check_answers(
                 f"expert_predictions has duplicate columns {columns}; each expert needs a "
                 "name of its own. Rename the columns."
             )
-        if names is not None and set(columns) != set(names):
+        if names is not None and not (columns and set(columns) <= set(names)):
             raise ValueError(
                 f"The columns of expert_predictions are {columns}, but the experts are "
                 f"{list(names)}. Rename the columns, or pass an array in the order of the experts."
@@ -107,7 +107,11 @@ def check_answers(
                 "expert or (n_rows, n_experts) for several. Put None where there is no answer."
             ) from error
     if columns is not None and names is not None:
-        answers = answers[:, [columns.index(name) for name in names]]
+        if len(columns) < len(names):
+            blank = np.full((len(answers), 1), None, dtype=object)
+            answers = np.hstack([answers.astype(object), blank])
+        there = {name: j for j, name in enumerate(columns)}  # who isn't there is blank, at the end
+        answers = answers[:, [there.get(name, -1) for name in names]]
         columns = list(names)
     if answers.ndim == 1:
         answers = answers.reshape(-1, 1)
@@ -130,7 +134,8 @@ def check_answers(
     if names is not None and answers.shape[1] != len(names):
         raise ValueError(
             f"expert_predictions has {answers.shape[1]} columns, but there are {len(names)} "
-            f"experts: {list(names)}. Pass one column per expert, in this order."
+            f"experts: {list(names)}. Pass one column per expert, in this order, all None for one "
+            "without a record; or a DataFrame with the columns of those who have one."
         )
     if answers.shape[1] == 0:
         raise ValueError("expert_predictions has no column. Pass one column per expert.")

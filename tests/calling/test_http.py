@@ -17,7 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdefer.calling import _http
-from skdefer.calling._endpoint import check_key, check_url, proxy_for, scrub, split_url
+from skdefer.calling._endpoint import (
+    check_key,
+    check_url,
+    check_variable,
+    proxy_for,
+    scrub,
+    split_url,
+)
 from skdefer.calling._failures import read_failure
 from skdefer.calling._http import close_connections, post_json
 from skdefer.calling._outcomes import Outcome
@@ -579,3 +586,47 @@ def test_the_server_in_another_process(tmp_path):
         assert answer["type"] == "choice"
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert [json.loads(line)["row"] for line in log.read_text().splitlines()] == ["row 1", "s"]
+
+
+# ---- what a user got wrong
+
+
+def test_a_wrong_address_is_named_without_its_query():
+    with FaultServer() as server:
+        result, failure = ask(server, path="/nowhere?token=1")
+        assert result.status == 404
+        assert failure.text.startswith(
+            f"HTTP 404 from {server.url}/nowhere, check base_url and model: "
+        )
+        assert (failure.outcome, failure.status) == ("bad_request", 404)
+
+
+NAMES = [None, "OPENAI_API_KEY", "my_openai_key_2", "MyServiceKey", "KEY_OF_TEAM_7"]
+KEYS = [
+    *(KEY, "sk-x", "hf_aB3dE5gH7jK9", "hf_" + "aBcDeFgHiJkLmNoP" * 2, "AKIAIOSFODNN7EXAMPLE"),
+    *("0123456789abcdef0123456789abcdef", "AIzaSyA1234567890abcdefghijk", "two words"),
+]
+
+
+@pytest.mark.parametrize("passed", NAMES)
+def test_a_name_may_name_the_key(passed):
+    check_variable(passed)
+
+
+@pytest.mark.parametrize("passed", KEYS)
+def test_a_key_instead_of_its_name_is_not_shown(passed, monkeypatch):
+    with pytest.raises(ValueError, match="no name of an environment variable") as caught:
+        check_variable(passed)
+    assert passed not in str(caught.value)
+    if "=" not in passed:
+        monkeypatch.setenv(passed, "x")
+        check_variable(passed)  # whoever has such a variable may name it
+
+
+@pytest.mark.parametrize("n", [8, 12, len(KEY) - 1])
+def test_the_beginning_of_a_key_is_not_shown_either(n):
+    body = json.dumps({"error": {"message": f"Incorrect key: {KEY[:n]}, try again"}}).encode()
+    with answer_with(reply_of(body, status="401 Unauthorized")) as server:
+        result, failure = ask(server)
+    assert failure.text == "HTTP 401: Incorrect key: ***, try again"
+    assert KEY[:8] not in repr(result)

@@ -378,7 +378,7 @@ def test_a_forked_process_opens_the_file_itself(store):
 @pytest.mark.parametrize(("durable", "level"), [(False, 1), (True, 2)])
 def test_durable_waits_for_the_disk(tmp_path, durable, level):
     store = AnswerStore(tmp_path / "answers.sqlite", durable=durable)
-    with store.transaction(write=False) as connection:
+    with store.transaction() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -451,7 +451,7 @@ def test_a_full_disk_says_so_and_what_was_kept_stays(store):
 def test_a_folder_that_can_not_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AnswerStoreError, match="folder of the answer store"):
-        AnswerStore(tmp_path / "file" / "answers.sqlite").spent()
+        AnswerStore(tmp_path / "file" / "answers.sqlite").charge("gpt", spent=1.0)
     with pytest.raises(AnswerStoreError, match="can't be opened"):
         AnswerStore(tmp_path).spent()
 
@@ -525,10 +525,11 @@ def moved_aside(path):
 
 def test_what_is_no_store_is_moved_aside(store):
     store.path.parent.mkdir()
-    store.path.write_text("row;answer\n1;yes\n" * 100)
+    content = bytes(range(256)) * 4
+    store.path.write_bytes(content)
     with pytest.warns(AnswerStoreWarning, match=r"moved to .*damaged-.*max_cost counts from 0"):
         store.keep(KEY, [(ROW, Reply(Outcome.OK, "a"))])
-    assert [p.read_text()[:10] for p in moved_aside(store.path)] == ["row;answer"]
+    assert [p.read_bytes() for p in moved_aside(store.path)] == [content]
     assert AnswerStore(store.path).replies(KEY, [ROW])[ROW].answer == "a"
 
 
@@ -590,3 +591,50 @@ def test_a_damaged_file_is_moved_once_by_all_who_find_it(store):
         work()
     assert len(caught) == len(moved_aside(store.path)) == 1
     assert len(AnswerStore(store.path).replies(KEY, [b"0", b"1", b"2"])) == 3
+
+
+@pytest.mark.parametrize("content", ["row;answer\n1;yes\n", "año\n", "x", "日本" * 3000])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_text_is_left_alone(tmp_path, content, encoding):
+    path = tmp_path / "patients.csv"
+    path.write_bytes(raw := content.encode(encoding, "ignore") or b"a")
+    for use in (lambda s: s.spent(), lambda s: s.charge("gpt", spent=1.0)):
+        with pytest.raises(AnswerStoreError, match="patients.csv is no store .* Name another file"):
+            use(AnswerStore(path))
+    assert path.read_bytes() == raw
+    assert [p.name for p in tmp_path.iterdir()] == ["patients.csv"]
+
+
+def test_looking_makes_no_file(tmp_path):
+    store = AnswerStore(tmp_path / "folder" / "answers.sqlite")
+    assert store.spent() == (0.0, 0, 0.0)
+    assert store.replies(KEY, [ROW]) == {}
+    assert len(store.to_frame()) == 0
+    with store.transaction(write=False) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM replies").fetchone() == (0,)
+        assert store.spent().known == 0  # within
+    assert list(tmp_path.iterdir()) == []
+    store.keep(KEY, [(ROW, Reply(Outcome.OK, "a"))])
+    assert store.replies(KEY, [ROW])[ROW].answer == "a"
+
+
+def test_a_relative_path_stays_where_it_was_meant(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = AnswerStore("answers.sqlite")
+    dumped = pickle.dumps(store)
+    monkeypatch.chdir(tmp_path / "other")
+    store.keep(KEY, [(ROW, Reply(Outcome.OK, "a"))])
+    assert pickle.loads(dumped).replies(KEY, [ROW])[ROW].answer == "a"
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_one_outcome_can_be_named_to_be_forgotten():
+    store = AnswerStore()
+    store.keep(KEY, [(ROW, Reply(Outcome.REFUSED))])
+    for wrong in ("refusal", ["refused", "timeout"], "r"):
+        with pytest.raises(ValueError, match=r"expected some of \['refused', 'truncated', 'unp"):
+            store.forget("gpt", wrong)
+    with pytest.raises(ValueError, match="never forgotten"):
+        store.forget("gpt", "ok")
+    assert store.forget("gpt", "refused") == 1

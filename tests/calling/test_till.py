@@ -182,7 +182,7 @@ def test_a_process_that_was_killed_and_not_yet_waited_for_is_dead(store):
 def test_another_process_of_the_same_number_is_not_the_owner(store, monkeypatch):
     with another_process(store), Till(store, KEY) as till:
         assert rows(till.trade([], [A]).elsewhere) == [b"a"]
-        monkeypatch.setattr(_till, "_birth", lambda pid: "long after")
+        monkeypatch.setattr(_till, "birth_of", lambda pid: "long after")
         assert rows(till.trade([], [A]).granted) == [b"a"]
 
 

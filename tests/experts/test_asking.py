@@ -127,6 +127,33 @@ def test_an_expert_that_raises():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+@pytest.mark.parametrize("text", ["The line is down.", "The line is down", "The line is down. "])
+def test_an_error_ends_with_one_stop(text):
+    def broke(X):
+        raise OSError(text)
+
+    with pytest.raises(ExpertAnswerError, match=r": OSError: The line is down\. Mend"):
+        ask_for(None, expert=CallableExpert(broke))
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_what_an_expert_with_a_store_refuses_stands_alone(kind):
+    class Keeper(Expert):
+        keeps_answers = True
+
+        def answers(self, X, explanation=None):
+            raise kind("X lacks the column 'note'. Add it.")
+
+    with pytest.raises(
+        ExpertAnswerError, match=r"^X lacks the column 'note'\. Add it\.$"
+    ) as caught:
+        ask_for(None, expert=Keeper())
+    assert isinstance(caught.value.__cause__, kind)
+    Keeper.keeps_answers = False
+    with pytest.raises(ExpertAnswerError, match="'desk' failed on a batch of 2 rows"):
+        ask_for(None, expert=Keeper())
+
+
 def test_an_experts_own_error_is_passed_on():
     def broke(X):
         raise ExpertAnswerError("no money left", np.array([["yes"]], dtype=object))

@@ -276,5 +276,8 @@ def test_what_an_expert_is_unless_it_says_otherwise():
     expert = Expert()
     assert expert.for_classes(np.array(["no", "yes"])) is expert
     assert expert.max_cost is None
+    assert expert.limits == ("max_queries", "max_cost")
+    assert expert.check_rows(X) is None
+    assert "was X transformed?" in expert.why_silent
     for fact in ("paid", "keeps_answers", "reads_explanation", "holds_capacity"):
         assert getattr(expert, fact) is False, fact

@@ -24,12 +24,17 @@ from skdefer import DeferralClassifier
 from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
     CapacityWarning,
+    CaseColumnsWarning,
     CaseImportWarning,
+    ExpertAnswerError,
+    FailedCallsWarning,
     OutOfLabelsWarning,
+    SilentExpertWarning,
     UnansweredError,
 )
 from skdefer.experts import QueueExpert
 from skdefer.experts._queue._cases import Why
+from skdefer.utils._rows import row_keys
 from tests.conftest import make_data
 
 TEXTS = ["fever", "cough", "nothing"]
@@ -97,7 +102,7 @@ ROWS = np.array([[1.5, -2.0], [0.0, 3.0]])
 @pytest.mark.parametrize(
     ("X", "content"),
     [
-        (["a", None], [{"text": "a"}, {"text": None}]),
+        (["a", "b"], [{"text": "a"}, {"text": "b"}]),
         (pd.Series(["a", "b"], name="note"), [{"text": "a"}, {"text": "b"}]),
         (pl.Series(["a", "b"]), [{"text": "a"}, {"text": "b"}]),
         (ROWS, [{"x0": 1.5, "x1": -2.0}, {"x0": 0.0, "x1": 3.0}]),
@@ -167,6 +172,95 @@ def test_bad_arguments(path):
         QueueExpert(path, classes=["ill"])
     with pytest.raises(ValueError, match="classes that 'people' .* are not known"):
         QueueExpert(path).label_studio_config()
+
+
+FILES = pd.DataFrame({"sex": ["f", "m"], "age": [61, 45]})
+
+
+@pytest.mark.parametrize("columns", [None, ["sex", "age"], ["age", "sex"]])
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_the_order_of_columns_makes_no_new_case(path, columns, frame):
+    desk, X = QueueExpert(path, columns=columns, classes=[0, 1]), frame(FILES.to_dict("list"))
+    (a, _) = queued(desk, X)
+    desk.import_answers({a: 1})
+    turned = X[["age", "sex"]]
+    again = QueueExpert(path)
+    assert desk.answers(turned).tolist() == again.look_up(turned).tolist() == [1, None]
+    assert len(desk.cases()) == 2
+
+
+def test_columns_that_came_later_are_left_out(desk):
+    (a, _) = queued(desk, FILES)
+    desk.import_answers({a: "ill"})
+    more = FILES.assign(note="x")[["note", "age", "sex"]]
+    with pytest.warns(CaseColumnsWarning, match=r"columns \['note'\], which.*in columns="):
+        assert desk.answers(more).tolist() == ["ill", None]
+    with pytest.warns(CaseColumnsWarning):
+        assert desk.look_up(more).tolist() == ["ill", None]
+    assert len(desk.cases()) == 2
+    assert desk._table.listed(only_open=True)[0].content == {"age": 45, "sex": "m"}
+
+
+def test_columns_that_are_gone_make_new_cases_and_are_told_once(desk):
+    queued(desk, FILES)
+    with pytest.warns(
+        CaseColumnsWarning,
+        match=r"X lacks the columns \['age'\] of the cases so far and has \['size'\] besides, so "
+        r"every row is a new case.*\['age', 'sex'\]",
+    ) as caught:
+        assert len(queued(desk, FILES[["sex"]].assign(size=[1, 2]))) == 4
+    assert len(caught) == 1
+    assert len(queued(desk, FILES[["sex"]].assign(size=[2, 2]))) == 5, "those are known now"
+
+
+def test_columns_that_were_chosen_are_not_questioned(path):
+    queued(QueueExpert(path), FILES)
+    chosen = QueueExpert(path, columns=["age"])
+    assert len(queued(chosen, FILES)) == 4
+
+
+def test_cases_of_an_older_file_are_found_in_any_order(path):
+    desk = QueueExpert(path, classes=[0, 1])
+    key = row_keys(FILES[:1]).tolist()  # the order counted then
+    desk._table.add(key, [{"sex": "f", "age": 61}], [Why()], capacity=None, labels=None)
+    desk._table.add([b"text"], [{"text": "a"}], [Why()], capacity=None, labels=None)
+    with desk.store.transaction(write=True) as connection:
+        connection.execute("DROP TABLE case_columns")
+    for X in (FILES, FILES[["age", "sex"]]):
+        desk.answers(X)
+    assert len(desk.cases()) == 3
+    assert desk._table.layouts() == [("sex", "age")]
+
+
+def test_a_missing_text_is_refused_with_its_row(desk):
+    for X in (["a", None], pd.Series(["a", np.nan]), np.array(["a", None], dtype=object)):
+        with pytest.raises(ValueError, match=r"1 of 2 texts are missing .* in rows 1"):
+            desk.answers(X)
+    assert desk.cases().empty
+
+
+def test_rows_without_content_are_put_on_no_list(desk):
+    with pytest.warns(FailedCallsWarning, match="2 of 3 rows have no content.*'desk'") as caught:
+        assert desk.answers(["", "a", " \n"]).tolist() == [None] * 3
+    assert len(caught) == 1
+    frame = pd.DataFrame({"age": [61, np.nan, np.nan], "note": [None, " ", "b"]})
+    with pytest.warns(FailedCallsWarning, match="1 of 3 rows"):
+        desk.answers(frame)
+    assert [case.content for case in desk._table.listed(only_open=True)] == [
+        {"text": "a"},
+        {"age": 61.0, "note": None},
+        {"age": None, "note": "b"},
+    ]
+    assert desk.look_up(["", "a"]).tolist() == [None, None]
+
+
+def test_a_relative_path_outlives_a_change_of_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    desk = QueueExpert("cases.sqlite", name="desk", classes=["ill", "well"])
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert len(queued(pickle.loads(pickle.dumps(desk)))) == len(desk.cases()) == 3
+    assert [file.name for file in (tmp_path / "other").iterdir()] == []
 
 
 # -- room for so many -----------------------------------------------------------------------
@@ -330,6 +424,7 @@ def test_numbers_are_left_numbers(desk, tmp_path):
 
 
 anything = st.text(max_size=20) | st.text(alphabet="=+-@'\";,\t\r\n\0é\ud800€ a1", max_size=12)
+anything = anything.filter(str.strip)  # blank ones are put on no list
 
 
 @settings(max_examples=60, deadline=None)
@@ -424,12 +519,30 @@ def test_labels_as_sheets_write_them(path, tmp_path, classes, written, meant):
     assert {type(label) for label in found} == {type(classes[0])}
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff", "\ufeff\ufeff", "\ufeff\n\ufeff"])
+@pytest.mark.parametrize("head", ["Case,Answer", "CASE , answer", '"case","ANSWER"'])
+def test_heads_as_programs_write_them(desk, tmp_path, mark, head):
+    a, *_ = queued(desk)
+    (tmp_path / "a.csv").write_bytes(f"{mark}{head}\n{a},ill\n".encode())
+    assert desk.import_csv(tmp_path / "a.csv").n_imported == 1
+
+
+def test_a_column_that_differs_by_capitals_is_not_the_answer(desk, tmp_path):
+    a, _ = queued(desk, pd.DataFrame({"Answer": ["well", "well"], "age": [61, 45]}))
+    filled(desk, tmp_path / "a.csv", ["ill", "ill"], encoding="utf-8")
+    assert "X.Answer" in read_csv(tmp_path / "a.csv")[0]
+    assert desk.import_csv(tmp_path / "a.csv").n_imported == 2
+    (tmp_path / "b.csv").write_text(f"Answer,case,answer\nwell,{a},ill\n")
+    assert desk.import_csv(tmp_path / "b.csv").n_unchanged == 1
+
+
 def test_what_can_not_be_taken_is_told_in_one_warning(desk):
     a, b, c = queued(desk)
     with pytest.warns(
         CaseImportWarning,
-        match=r"The list of 'desk': 4 answers came, 1 for unknown cases, such as \['c9'\]; "
-        r"1 that are none of the classes, such as 'unsure'. They are left out",
+        match=r"The list of 'desk': 3 answers came, 1 blanks; 1 for unknown cases, such as "
+        r"\['c9'\], left out; 1 that are none of the classes, such as 'unsure', left out "
+        r"\(the summary has all\)\.$",
     ) as caught:
         summary = desk.import_answers({a: "ill", b: "unsure", c: None, "c9": "ill"})
     assert len(caught) == 1
@@ -441,9 +554,12 @@ def test_what_can_not_be_taken_is_told_in_one_warning(desk):
 def test_two_answers_to_one_case_leave_it_open(desk, tmp_path):
     a, b, _ = queued(desk)
     (tmp_path / "a.csv").write_text(f"case,answer\n{a},ill\n{b},ill\n{a},well\n{b},ILL\n{b},\n")
-    with pytest.warns(CaseImportWarning, match="different ones for 1 cases"):
+    with pytest.warns(
+        CaseImportWarning, match="came, 1 blanks; different ones for 1 cases.*else the case stays"
+    ) as caught:
         summary = desk.import_csv(tmp_path / "a.csv")
-    assert summary.conflicting == {a: ["ill", "well"]}
+    assert "replace" not in str(caught[0].message), "nothing that was imported before is meant"
+    assert (summary.conflicting, summary.not_replaced) == ({a: ["ill", "well"]}, [])
     assert desk.answers(TEXTS).tolist() == [None, "ill", None]
 
 
@@ -454,9 +570,15 @@ def test_an_answer_stands_unless_it_is_to_be_replaced(desk):
     again = desk.import_answers({a: "ill"})
     assert (again.n_imported, again.n_unchanged) == (0, 1)
     assert desk.cases().loc[a, "answered"] == before
-    with pytest.warns(CaseImportWarning, match="import it with replace=True"):
+    with pytest.warns(CaseImportWarning) as caught:
         summary = desk.import_answers({a: "well"})
+    assert str(caught[0].message) == (
+        "The list of 'desk': 1 answers came, 0 blanks; other ones for 1 cases that have an answer "
+        f"already, such as [('{a}', ['ill', 'well'])], left out: to correct answers, import them "
+        "with replace=True (the summary has all)."
+    )
     assert summary.conflicting == {a: ["ill", "well"]}
+    assert summary.not_replaced == [a]
     assert desk.look_up(TEXTS[:1]).tolist() == ["ill"]
     assert desk.import_answers({a: "well"}, replace=True).n_imported == 1
     assert desk.look_up(TEXTS[:1]).tolist() == ["well"]
@@ -494,7 +616,9 @@ def test_answers_of_no_case(desk, answers):
         (b"\n\n", "expected 'case' and 'answer'"),
         (b"case,answr\nc1,ill\n", r"has the columns \['case', 'answr'\]"),
         (b'case,answer\n"c1,ill\n', "can't be read as a table .*Save it as"),
-        (b"PK\x03\x04\xff\xfe\x9c", "is not in UTF-8 .* save it as CSV first"),
+        (b"PK\x03\x04\xff\xfe\x9c", "is a workbook .*save it as CSV"),
+        (b"PK\x03\x04case,answer\n", "is a workbook .*save it as CSV"),
+        (b"case,answer\nc1,\x9c\n", "is not in UTF-8"),
     ],
 )
 def test_files_that_are_no_sheet(desk, tmp_path, content, message):
@@ -671,6 +795,34 @@ def test_files_that_label_studio_did_not_write(desk, tmp_path, content, message)
         desk.import_label_studio(tmp_path / "export.json")
 
 
+def test_annotations_by_another_control_are_told(desk, tmp_path):
+    a, b, c = queued(desk)
+    other = annotation(["ill"])
+    other["result"][0]["from_name"] = "triage"
+    tasks = [exported(a, other, other), exported(b, annotation(["ill"])), exported(c)]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    with pytest.warns(
+        CaseImportWarning,
+        match="1 answers came, 3 blanks. 2 annotations have no control named 'answer'; found "
+        "'triage'. Set",
+    ):
+        assert desk.import_label_studio(tmp_path / "export.json").n_imported == 1
+    short = [{"case": a, "triage": "ill", "id": 7, "annotator": 4}, {"case": b, "answer": "ill"}]
+    (tmp_path / "short.json").write_text(json.dumps(short))
+    with pytest.warns(CaseImportWarning, match="1 annotations have no control.*found 'triage'"):
+        desk.import_label_studio(tmp_path / "short.json")
+
+
+def test_a_file_without_any_answer_is_told(desk, tmp_path):
+    cases = queued(desk)
+    (tmp_path / "export.json").write_text(json.dumps([exported(case) for case in cases]))
+    with pytest.warns(CaseImportWarning, match="0 answers came, 3 blanks. Nothing is annotated."):
+        assert desk.import_label_studio(tmp_path / "export.json").n_blank == 3
+    desk.export_csv(tmp_path / "work.csv")
+    with pytest.warns(CaseImportWarning, match="0 answers came, 3 blanks. Nothing is filled in."):
+        desk.import_csv(tmp_path / "work.csv")
+
+
 @settings(max_examples=40, deadline=None)
 @given(texts=st.lists(anything, min_size=1, max_size=4, unique=True))
 def test_odd_texts_come_through_label_studio(tmp_path_factory, texts):
@@ -738,17 +890,48 @@ def test_today_the_model_answers_and_tomorrow_the_people(path, tmp_path):
 def test_fit_puts_rows_on_the_list_only_within_a_limit(path):
     desk = QueueExpert(path, name="desk")
     clf = DeferralClassifier(LogisticRegression(), desk, random_state=0)
-    with pytest.raises(ValueError, match="'desk' costs money.*Set max_queries"):
+    with pytest.raises(ValueError, match="'desk' costs money.*Set max_queries, the most rows; or"):
         clf.fit(FIT, Y[:120])
     few = QueueExpert(path, name="desk", max_queries=15)
-    with pytest.raises(ValueError, match="gave no answer at all"):
+    with pytest.raises(
+        ValueError,
+        match="gave no answer at all.*The list of 'desk' has 15 open cases: have them answered, "
+        "import the answers and fit again. Or pass",
+    ) as caught:
         clone(clf).set_params(experts=few).fit(FIT, Y[:120])
+    assert "IndexExpert" not in str(caught.value)
+    both = clone(clf).set_params(experts=[few, ("other", lambda X: ["cat"] * len(X))])
+    with pytest.warns(SilentExpertWarning, match="has 15 open cases: have them answered"):
+        both.fit(FIT, Y[:120])
     cases = few.cases()
     assert len(cases) == 15
     few.import_answers(dict.fromkeys(cases.index, "cat"))
     fitted = clone(clf).set_params(experts=few).fit(FIT, Y[:120])
     assert int(fitted.profiles_[0].n_context_.sum()) == 15
     assert len(few.cases()) == 15
+
+
+@pytest.mark.parametrize("record", [None, Y[:120]], ids=["none", "record"])
+def test_a_wrong_name_in_columns_shows_before_anything_is_fitted(path, record):
+    desk = QueueExpert(path, name="desk", columns=["a", "z"], max_queries=5)
+    clf = DeferralClassifier(Untouched(), desk)
+    with pytest.raises(ValueError, match=r"columns has \['z'\], which X lacks"):
+        clf.fit(FIT, Y[:120], expert_predictions=record)
+
+
+class Untouched(LogisticRegression):
+    def fit(self, X, y):
+        raise AssertionError("fitted in vain")
+
+
+def test_what_the_list_refuses_stands_alone(path):
+    desk = QueueExpert(path, name="desk", columns=["a"])
+    clf = served(desk)
+    clf.experts_[0].columns = ["z"]
+    with pytest.raises(
+        ExpertAnswerError, match=r"^columns has \['z'\], which X lacks.*x1, \.\.\.$"
+    ):
+        clf.predict(NEW)
 
 
 def test_answers_are_missing_until_they_come(path):

@@ -221,6 +221,13 @@ def test_classes_may_exceed_those_of_y():
         ({"kind": "features", "slope": np.inf}, ValueError, "slope is inf"),
         ({"kind": "features", "weights": [1, 2, 3]}, ValueError, r"shape \(3,\)"),
         ({"kind": "features", "X": None}, ValueError, "needs X"),
+        (
+            {"kind": "features", "X": ["a b", "c"] * 2},
+            ValueError,
+            r"TextStatistics\(\)\.fit_transform",
+        ),
+        ({"kind": "features", "X": [["a"], ["c"]] * 2}, ValueError, "X has texts"),
+        ({"kind": "features", "X": [[np.nan], [1.0]] * 2}, ValueError, "contains NaN"),
         ({"kind": "prototypes", "n_prototypes": 0}, ValueError, "n_prototypes"),
         ({"X": np.zeros((3, 2))}, ValueError, "inconsistent numbers of samples"),
         ({"y": [0, None]}, ValueError, "1 have no label"),

@@ -3,8 +3,10 @@
 import copy
 import io
 import pickle
+import shutil
 import warnings
 from itertools import chain
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -71,6 +73,12 @@ def test_polars_too(backbone):
     assert np.array_equal(backbone.encode(polars.Series(TEXTS)), backbone.encode(TEXTS))
 
 
+def test_polars_that_is_not_computed(backbone):
+    polars = pytest.importorskip("polars")
+    with pytest.raises(ValueError, match=r"X is a LazyFrame.*\.collect\(\)"):
+        backbone.encode(polars.LazyFrame({"text": TEXTS}))
+
+
 def test_no_texts(backbone):
     assert backbone.encode([]).shape == (0, 12)
 
@@ -83,7 +91,13 @@ def test_no_texts(backbone):
         (["good", None, np.nan], "2 of 3 texts are missing.*row 1.*Put ''"),
         (pd.Series(["good", pd.NA]), "1 of 2 texts are missing.*row 1"),
         (["good", 3, 2.5], "2 of 3 rows are of type int, float.*astype"),
-        ([b"good"], "type bytes"),
+        ([b"good"], r"type bytes.*\[text.decode\(\) for text in X\]"),
+        ([b"good", 3], "type bytes, int.*astype"),
+        (None, "X is None; expected a list of texts"),
+        (3, "X is int; expected a list of texts"),
+        ({"text": TEXTS}, "X is a dict.*one of its values"),
+        ({"good", "bad"}, "X is a set, which has no order"),
+        (frozenset(["good"]), "X is a frozenset, which has no order"),
         (np.zeros(3), "3 of 3 rows are of type float"),
         (np.zeros((3, 2)), r"shape \(3, 2\).*the column"),
         (pd.DataFrame({"a": TEXTS, "b": TEXTS}), r"shape \(4, 2\)"),
@@ -100,7 +114,10 @@ def test_long_texts_are_cut_off_and_counted_once():
     counts = r"2 of 3 texts.*max_length=5.*up to 42"
     with pytest.warns(TruncatedTextWarning, match=counts) as caught:
         tokens = backbone.encode(texts)
-    assert len(caught) == 1
+    assert [w.filename for w in caught] == [__file__]
+    backbone.encode(["bad " * 40])  # said once is enough
+    with pytest.warns(TruncatedTextWarning, match="1 of 1"):
+        copy.deepcopy(backbone).encode(["bad " * 40])
     assert tokens.tolist() == [[2, 4, 7, 3, -1], [2, 9, 9, 9, 3], [2, 4, 4, 4, 3]]
 
 
@@ -249,8 +266,42 @@ def test_a_model_that_is_not_there_says_what_to_do(tmp_path):
 
 def test_offline_a_name_is_not_downloaded(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(OSError, match="HF_HUB_OFFLINE is set, so nothing was downloaded"):
+    message = "there is no folder 'skdefer/no-such-model'.*HF_HUB_OFFLINE is set, so nothing was"
+    with pytest.raises(OSError, match=message):
         TransformerBackbone("skdefer/no-such-model")
+
+
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "../nowhere", "/nowhere", "~/nowhere", "a/b/c", Path("nowhere")]
+)
+def test_a_path_is_never_looked_up(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", None)  # would be a TypeError
+    with pytest.raises(FileNotFoundError, match="there is no folder.*current folder is") as caught:
+        TransformerBackbone(name)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "model.bin").write_text("weights")
+    with pytest.raises(FileNotFoundError, match="model.bin' is a file, no folder"):
+        TransformerBackbone(tmp_path / "model.bin")
+
+
+def test_the_home_folder_may_be_written_short(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert TransformerBackbone(f"~/{folder.name}").max_length == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [('{"max_seq_length": 5}', 5), ('{"max_seq_length": null}', 9), ("[]", 9), ("{", 9)],
+)
+def test_the_length_that_a_model_of_sentences_was_made_for(content, expected, folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / "model")
+    (place / "sentence_bert_config.json").write_text(content)
+    assert TransformerBackbone(place).max_length == expected
+    assert TransformerBackbone(place, max_length=8).max_length == 8
 
 
 T5 = transformers.T5Config(vocab_size=len(WORDS), d_model=8, d_kv=4, d_ff=8, num_layers=1)

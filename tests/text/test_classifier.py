@@ -267,7 +267,7 @@ NAN[2, 1] = np.nan
         ({}, None, "y is None"),
         ({}, Y[:-1], "y has 239 labels, but X has 240"),
         ({}, np.where(Y == "odd", None, Y), "y is missing .* on .* of 240 rows"),
-        ({}, np.linspace(0, 1, 240), "Unknown label type: continuous"),
+        ({}, np.linspace(0, 1, 240), "Unknown label type: continuous.*column_stack.*classes="),
         ({}, ["good"] * 240, r"one class only, \['good'\]"),
         ({"classes": ["good", "bad"]}, Y, r"\['odd'\], which are not among classes"),
         ({"classes": ["good", "good", "bad", "odd"]}, Y, "not all different"),
@@ -315,13 +315,40 @@ def test_weights_that_are_refused():
         new().fit(TEXTS, Y, sample_weight=np.zeros(240))
     with pytest.raises(ValueError, match=r"shape \(2,\); expected \(240,\)"):
         new().fit(TEXTS, Y, sample_weight=[1, 1])
-    with pytest.raises(ValueError, match="too few to hold 1 out"):
+    with pytest.raises(ValueError, match="one class only.* in the 1 rows of weight > 0"):
         new().fit(TEXTS[:2], Y[:2], sample_weight=[0, 1])
 
 
-def test_no_rows():
+def test_every_class_keeps_rows_to_learn_from():
+    remedy = "too few rows to hold any out.*early_stopping=False"
+    with pytest.raises(ValueError, match=remedy):
+        new().fit(TEXTS[:2], ["yes", "no"])
+    for seed in range(8):  # one of three rows is held out, never the only "no"
+        clf = new(max_iter=1, learning_rate_init=1e-9, random_state=seed)
+        proba = clf.fit(TEXTS[:3], ["yes", "no", "yes"]).predict_proba(TEXTS[:3])
+        np.testing.assert_allclose(proba, 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_classes_that_are_only_named_are_nothing_to_tell_apart(early_stopping):
+    clf = new(classes=[0, 1], early_stopping=early_stopping)
+    with pytest.raises(ValueError, match=r"one class only, \[0\].*at least two of \[0, 1\]"):
+        clf.fit(TEXTS, [0] * 240)
+    with pytest.raises(ValueError, match=r"one class only, \[1\]"):
+        clf.fit(TEXTS, np.tile([0.0, 1.0], (240, 1)))
+
+
+def test_no_rows(fitted):
     with pytest.raises(ValueError, match="X has 0 rows"):
         new().fit([], [])
+    for method in (fitted.predict, fitted.predict_proba):
+        with pytest.raises(ValueError, match="X has 0 rows; expected at least one"):
+            method([])
+
+
+def test_probabilities_have_no_score(fitted):
+    with pytest.raises(ValueError, match=r"shape \(100, 3\).*a label per row.*predict_proba"):
+        fitted.score(NEW, SOFT[:100])
 
 
 def test_a_missing_model_is_said(tmp_path):
@@ -335,8 +362,11 @@ def test_long_and_empty_texts():
     with pytest.warns(TruncatedTextWarning, match="1 of 64 texts") as caught:
         clf.fit(texts, Y[:64])
     assert len(caught) == 1
+    assert caught[0].filename == __file__
+    longer = ["", "bad " * 30]
+    assert np.isfinite(clf.predict_proba(longer)).all()  # said once is enough
     with pytest.warns(TruncatedTextWarning, match="1 of 2 texts"):
-        assert np.isfinite(clf.predict_proba(["", "bad " * 30])).all()
+        pickle.loads(pickle.dumps(clf)).predict_proba(longer)
 
 
 # -- among other estimators -----------------------------------------------------------

@@ -24,7 +24,7 @@ from sklearn.utils import estimator_checks, get_tags
 from skdefer import DeferralClassifier
 from skdefer.exceptions import TruncatedTextWarning, UncachedWarning
 from skdefer.neural import TransformerBackbone, predict_in_batches
-from skdefer.text import TransformerEmbedder, _embedding
+from skdefer.text import TransformerEmbedder, _embedding, _vectors
 from tests.install.test_without_extras import run_without
 from tests.neural.tiny_text import make_model, make_texts, make_tokenizer
 
@@ -143,6 +143,24 @@ def test_long_texts_are_counted_in_one_warning_where_they_came_from(tmp_path):
         with pytest.warns(TruncatedTextWarning, match=message) as caught:
             embedder.transform(texts)
         assert [w.filename for w in caught] == [__file__]
+
+
+def test_an_embedder_warns_of_long_texts_once(tmp_path):
+    for memory in (None, tmp_path):
+        embedder = new(max_length=6, memory=memory)
+        embedder.transform(["good film"])
+        with pytest.warns(TruncatedTextWarning, match="1 of 1"):
+            embedder.fit_transform(["the " * 20])
+        embedder.transform(["bad " * 30])  # another warning would be an error
+        with pytest.warns(TruncatedTextWarning, match="max_length=7"):
+            embedder.set_params(max_length=7).transform(["bad " * 30])
+
+
+def test_long_texts_are_said_at_the_line_of_the_user():
+    steps = make_pipeline(new(max_length=6), LogisticRegression())
+    with pytest.warns(TruncatedTextWarning, match="1 of 2") as caught:
+        steps.fit(["the " * 20, "good"], [0, 1])
+    assert [w.filename for w in caught] == [__file__]
 
 
 def test_half_precision_gives_floats():
@@ -316,6 +334,66 @@ def test_a_broken_memory_is_said_once_and_does_no_harm(break_it, tmp_path):
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("place", ["file", "file/below", "\0"])
+def test_a_memory_that_cannot_be_is_said_and_does_no_harm(place, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    embedder = new(memory=str(tmp_path / place))
+    with pytest.warns(UncachedWarning, match="memory= keeps no vectors.*a folder") as caught:
+        vectors = embedder.transform(TEXTS)
+    assert [w.filename for w in caught] == [__file__]
+    np.testing.assert_allclose(vectors, new().transform(TEXTS), atol=1e-5)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Encoders that were loaded or copied."""
+    made = []
+    original = TransformerEmbedder._new_encoder
+
+    def spy(self):
+        made.append(self.model)
+        return original(self)
+
+    monkeypatch.setattr(TransformerEmbedder, "_new_encoder", spy)
+    monkeypatch.setattr(_vectors, "_known", {})
+    return made
+
+
+def test_a_model_whose_texts_are_all_kept_is_loaded_once(loaded, folder, tmp_path):
+    embedder = TransformerEmbedder(folder, device="cpu", memory=tmp_path)
+    first = embedder.fit_transform(TEXTS)
+    with pytest.warns(TruncatedTextWarning):
+        embedder.transform(["the " * 30])
+    for _ in range(3):
+        again = clone(embedder)
+        np.testing.assert_array_equal(again.fit_transform(TEXTS), first)
+        assert again.get_feature_names_out().shape == (16,)
+        with pytest.warns(TruncatedTextWarning, match="up to 32"):
+            again.transform(["the " * 30])
+    assert len(loaded) == 1
+    clone(embedder).transform(["odd odd"])
+    assert len(loaded) == 2, "for a new text"
+    clone(embedder).set_params(memory=None).fit(TEXTS)
+    assert len(loaded) == 3
+
+
+@pytest.mark.parametrize("what", ["model", "tokenizer"])
+def test_a_model_saved_over_another_is_another(loaded, what, folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / "model")
+    embedder = TransformerEmbedder(str(place), device="cpu", memory=tmp_path / "kept")
+    embedder.fit_transform(TEXTS)
+    if what == "model":
+        trained_further().save_pretrained(place)
+    else:
+        make_tokenizer(special=False).save_pretrained(place)
+    kept = clone(embedder).transform(TEXTS)
+    assert len(loaded) == 2
+    np.testing.assert_allclose(kept, TransformerEmbedder(place).transform(TEXTS), atol=1e-5)
+    shutil.rmtree(place)
+    with pytest.raises(OSError, match="there is no folder"):
+        clone(embedder).fit(TEXTS)
+
+
 def test_several_may_write_at_once(tmp_path):
     texts = make_texts(80)[0]
     expected = new().transform(texts)
@@ -408,7 +486,7 @@ def test_a_real_model_agrees_with_sentence_transformers():
     model = f"{package.__path__[0]}/model"
     texts = ["Rash after amoxicillin.", "", "No adverse event was seen. " * 60, "Rash"]
     theirs = sentence_transformers.SentenceTransformer(model, device="cpu")
-    ours = TransformerEmbedder(model, normalize=True, max_length=256, device="cpu")
+    ours = TransformerEmbedder(model, normalize=True, device="cpu")  # as long as the model says
     with pytest.warns(TruncatedTextWarning, match="1 of 4"):
         vectors = ours.fit_transform(texts)
     np.testing.assert_allclose(vectors, theirs.encode(texts), atol=1e-5)

@@ -159,12 +159,24 @@ def test_the_name_of_a_series_names_the_expert():
         (pd.DataFrame([[0, 1]], columns=["a", "a"]), 1, None, "duplicate columns.*Rename"),
         (pd.DataFrame([[0, 1]], columns=["1", 1]), 1, None, "duplicate columns.*Rename"),
         (pd.DataFrame({"a": [0]}), 1, ["b"], r"are \['a'\], but the experts are \['b'\].*Rename"),
-        (pl.DataFrame({"a": [0]}), 1, ["a", "b"], r"the experts are \['a', 'b'\]"),
+        (pl.DataFrame({"a": [0]}), 1, ["b", "c"], r"the experts are \['b', 'c'\]"),
+        (pd.DataFrame(index=[0]), 1, ["a"], r"are \[\], but the experts are \['a'\]"),
+        (np.zeros((5, 1)), 5, ["a", "b"], "all None for one without a record; or a DataFrame"),
     ],
 )
 def test_what_is_refused(answers, n_rows, names, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         check_answers(answers, n_rows, names=names)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_an_expert_without_a_column_has_no_answer(frame):
+    for values in ([1, 0], ["x", None]):
+        answers, columns = check_answers(frame({"b": values}), 2, names=["a", "b", "c"])
+        assert columns == ["a", "b", "c"]
+        assert np.where(is_missing(answers), None, answers).tolist() == [
+            [None, value, None] for value in values
+        ]
 
 
 # -- labels as positions ------------------------------------------------------------

@@ -270,13 +270,17 @@ class ChatExpert(PaidExpert):
         reply = self._chat(question, deadline, structured=able is not False)
         if able is None and reply.outcome is Outcome.OK:
             self._live.abilities[service] = True
+        refused = reply.outcome is Outcome.BAD_REQUEST and reply.status in (400, 422)
+        complaint = ("plain", self.base_url, self.model, reply.text)
         left = deadline - (time.monotonic() - start)
-        if able is None and reply.outcome is Outcome.BAD_REQUEST and left > 0:
-            plain = self._chat(question, left, structured=False)
-            if plain.outcome.replied:
-                self._live.abilities[service] = False
-            return plain
-        return reply
+        if able is not None or not refused or left <= 0 or complaint in self._live.abilities:
+            return reply
+        plain = self._chat(question, left, structured=False)
+        if plain.outcome.replied:
+            self._live.abilities[service] = False
+        elif plain.text == reply.text:  # so it is not response_format that it complains of
+            self._live.abilities[complaint] = False
+        return plain
 
     def _chat(self, question: Question, deadline: float, *, structured: bool = True) -> Reply:
         def read(data: Any) -> Reply:

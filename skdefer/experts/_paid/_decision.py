@@ -237,15 +237,24 @@ class DecisionExpert(PaidExpert):
             start = time.monotonic()
             with self._live.lock:  # torch works on one question with all cores
                 answers = self._pipeline()(body)
-            reply = read_decision(answers, question.options)
+            reply = read_decision({"answers": answers}, question.options)
             price = self._price().of(reply)
             return replace(reply, seconds=time.monotonic() - start, price=price)
 
         def read(data: Any) -> Reply:
-            data = data if isinstance(data, dict) else {}
-            return read_decision(data.get("answers"), question.options, data.get("usage"))
+            return read_decision(data, question.options)
 
         return call_service(self, "systemone", body, read, deadline)
+
+    def _prepare(self) -> None:
+        if self._here and not callable(self.model):
+            folder = os.fspath(self.model)
+            if _is_folder(self.model) and not os.path.isdir(folder):
+                raise FileNotFoundError(
+                    f"model={folder!r} is no folder that is there ({os.path.abspath(folder)!r} was "
+                    "looked for). Pass the folder of a saved model, or its name on a hub."
+                )
+        super()._prepare()
 
     def _pipeline(self) -> Any:
         """Load the model, once for all copies of the expert."""
@@ -258,6 +267,13 @@ class DecisionExpert(PaidExpert):
                 self._live.pipelines[name] = transformers.pipeline(
                     "decision", model=name[0], decision_config=self.decision_config
                 )
+            except OSError as error:
+                if os.path.isdir(name[0]):
+                    raise
+                raise FileNotFoundError(
+                    f"model={name[0]!r} is neither a folder that is there nor a model that the hub "
+                    "gives, or that was loaded from there before."
+                ) from error
             except KeyError as error:
                 if "decision" not in str(error):
                     raise
@@ -266,3 +282,11 @@ class DecisionExpert(PaidExpert):
                     "pass base_url=, the address of a service."
                 ) from error
         return self._live.pipelines[name]
+
+
+def _is_folder(model: Any) -> bool:
+    """Tell a path from a name on a hub, which is "name" or "owner/name"."""
+    if not isinstance(model, str) or model.startswith((".", "~")) or "\\" in model:
+        return True
+    owner, slash, name = model.partition("/")
+    return bool(slash) and (not owner or not name or "/" in name or os.path.isdir(owner))

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skdefer.calling._outcomes import Outcome, Reply
+from skdefer.calling._till import Till
+
+if TYPE_CHECKING:
+    from skdefer.experts._paid._expert import PaidExpert
+
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -56,3 +66,33 @@ class CallEstimate:
         if self.left is not None:
             parts.append(f"{self.left:.4g} left of max_cost")
         return "; ".join(parts)
+
+
+def estimate_calls(expert: PaidExpert, X: Sequence) -> CallEstimate:
+    """Find out what is known of rows and what the others will cost; see ``PaidExpert.estimate``."""
+    options = expert._options()
+    key = expert._key(options)
+    questions = expert._questions(X, options)
+    asked = [question for question in questions if not isinstance(question, Reply)]
+    known = expert.store.replies(key, {question.digest for question in asked})
+    new = {q.digest: q for q in asked if q.digest not in known}
+    most = expert._most_output()
+    n_input = sum(expert._n_bytes(q) // CHARACTERS_PER_TOKEN + 1 for q in new.values())
+    n_output = None if most is None else most * len(new)
+    price = expert._price()
+    cost = None if price.per_call is None else price.per_call * len(new)
+    if price.per_call is None:
+        cost = price.of(Reply(Outcome.OK, input_tokens=n_input, output_tokens=n_output))
+    with Till(expert.store, key, max_cost=expert.max_cost) as till:
+        left = till.balance().left
+    n_known = sum(question.digest in known for question in asked)
+    return CallEstimate(
+        len(questions),
+        n_known,
+        len(questions) - len(asked),
+        len(new),
+        n_input,
+        n_output,
+        cost,
+        left,
+    )

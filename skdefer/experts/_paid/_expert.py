@@ -18,7 +18,8 @@ from skdefer.calling._buying import buy
 from skdefer.calling._endpoint import check_key
 from skdefer.calling._outcomes import Outcome, Reply
 from skdefer.calling._store import ReplyKey
-from skdefer.calling._till import Call, Till
+from skdefer.calling._till import Call
+from skdefer.calling._trial import count_outcomes
 from skdefer.exceptions import (
     ExpertAnswerError,
     ExpertStoppedError,
@@ -26,14 +27,13 @@ from skdefer.exceptions import (
     UncachedWarning,
 )
 from skdefer.experts._options import Options
-from skdefer.experts._paid._estimate import CallEstimate
+from skdefer.experts._paid._estimate import CHARACTERS_PER_TOKEN, CallEstimate, estimate_calls
 from skdefer.experts._paid._prompt import is_blank
 from skdefer.experts._paid._terms import Terms
 from skdefer.utils._optional import import_optional
-from skdefer.utils._rows import count_rows
+from skdefer.utils._rows import count_rows, take_rows
 from skdefer.utils._validation import check_target
 
-_CHARACTERS_PER_TOKEN = 4
 _EMPTY = Reply(Outcome.UNPARSABLE, text="empty (not asked)")
 _TOO_LONG = Reply(Outcome.TRUNCATED, text="longer than max_characters (not asked)")
 _NOT_ASKED = (_EMPTY, _TOO_LONG)
@@ -84,6 +84,12 @@ class PaidExpert(ClassifierMixin, Terms):
     def _try_out(self, key: ReplyKey, calls: list[Call]) -> None:
         """Make a first call alone, where it may show that all others are useless."""
 
+    def _prepare(self) -> None:
+        """Find out before the first call what would make all of them fail."""
+        check_key(self.key_variable)
+        if self.base_url is not None:
+            import_optional("urllib3", needed_for=type(self).__name__)
+
     # -- questions -----------------------------------------------------------------------
 
     def _key(self, options: Options) -> ReplyKey:
@@ -119,7 +125,7 @@ class PaidExpert(ClassifierMixin, Terms):
             question.digest,
             question,
             self._price().at_most(size, most),
-            size // _CHARACTERS_PER_TOKEN + (most or 0),
+            size // CHARACTERS_PER_TOKEN + (most or 0),
         )
 
     def _n_bytes(self, question: Question) -> int:
@@ -184,9 +190,7 @@ class PaidExpert(ClassifierMixin, Terms):
         known: dict[bytes, Reply],
     ) -> dict[bytes, Reply]:
         """Buy replies to new questions; an error carries the answers to all rows."""
-        check_key(self.key_variable)
-        if self.base_url is not None:
-            import_optional("urllib3", needed_for=type(self).__name__)
+        self._prepare()
         if self.paid and self.store.path is None and current_process().name != "MainProcess":
             warnings.warn(
                 f"Expert {self.name!r} is asked in a process of joblib or the like and has no "
@@ -200,7 +204,7 @@ class PaidExpert(ClassifierMixin, Terms):
         calls = [self._call(question) for question in new]
         try:
             self._try_out(key, calls)
-            replies = self._buy(key, calls)
+            replies = self._buy(key, calls, len(known))
         except ExpertStoppedError as error:
             answers = {digest: reply.answer for digest, reply in known.items()}
             if error.partial is not None and len(error.partial) == len(calls):
@@ -212,7 +216,7 @@ class PaidExpert(ClassifierMixin, Terms):
             raise
         return {call.row: reply for call, reply in zip(calls, replies, strict=True)}
 
-    def _buy(self, key: ReplyKey, calls: list[Call]) -> list[Reply]:
+    def _buy(self, key: ReplyKey, calls: list[Call], n_known: int = 0) -> list[Reply]:
         return buy(
             calls,
             self._send,
@@ -225,6 +229,7 @@ class PaidExpert(ClassifierMixin, Terms):
             max_retries=self.max_retries,
             deadline=self.deadline,
             verbose=self.verbose,
+            n_known=n_known,
         )
 
     def _warn_of_failures(self, replies: list[Reply]) -> None:
@@ -243,7 +248,28 @@ class PaidExpert(ClassifierMixin, Terms):
                 stacklevel=4,
             )
 
+    @property
+    def why_silent(self) -> str:
+        """A sentence for ``fit`` to say where the expert gave no answer at all."""
+        counts = count_outcomes(self.store, str(self.name), self.version)
+        counts.pop(str(Outcome.OK), None)
+        if not counts:
+            return (
+                f"No reply of {self.name!r} is kept: calls failed (a FailedCallsWarning says how), "
+                "or rows are empty or too long."
+            )
+        said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+        return (
+            f"Replies of {self.name!r} that are no answers: {said}; look at what it said in "
+            "expert.store.to_frame(), and mend prompt=, classes= or max_tokens=."
+        )
+
     # -- before paying -------------------------------------------------------------------
+
+    def check_rows(self, X: Any) -> None:
+        """Refuse rows without what the prompt reads; see :meth:`Expert.check_rows`."""
+        self._check()
+        self._read(take_rows(X, np.arange(0)))  # what stands in the row is no matter here
 
     def estimate(self, X: Any) -> CallEstimate:
         """Tell what answers to these rows will cost; nobody is asked.
@@ -266,32 +292,7 @@ class PaidExpert(ClassifierMixin, Terms):
             If rows can't be read, or the classes are not known.
         """
         self._check()
-        options = self._options()
-        key = self._key(options)
-        questions = self._questions(X, options)
-        asked = [question for question in questions if isinstance(question, Question)]
-        known = self.store.replies(key, {question.digest for question in asked})
-        new = {q.digest: q for q in asked if q.digest not in known}
-        most = self._most_output()
-        n_input = sum(self._n_bytes(q) // _CHARACTERS_PER_TOKEN + 1 for q in new.values())
-        n_output = None if most is None else most * len(new)
-        price = self._price()
-        cost = None if price.per_call is None else price.per_call * len(new)
-        if price.per_call is None:
-            cost = price.of(Reply(Outcome.OK, input_tokens=n_input, output_tokens=n_output))
-        with Till(self.store, key, max_cost=self.max_cost) as till:
-            left = till.balance().left
-        n_known = sum(question.digest in known for question in asked)
-        return CallEstimate(
-            len(questions),
-            n_known,
-            len(questions) - len(asked),
-            len(new),
-            n_input,
-            n_output,
-            cost,
-            left,
-        )
+        return estimate_calls(self, X)
 
     # -- as a classifier -----------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from numbers import Real
 from typing import Any
 
 from skdefer.calling._outcomes import Outcome, Reply
@@ -195,37 +196,58 @@ def _most_likely(shares: list[float]) -> tuple[Outcome, int | None, list[float] 
     return Outcome.OK, max(range(len(shares)), key=shares.__getitem__), shares
 
 
-def read_decision(answers: Any, options: Options, usage: Any = None) -> Reply:
+def read_decision(body: Any, options: Options) -> Reply:
     """Read the probabilities of options that a decision model gave.
 
     Parameters
     ----------
-    answers : object
-        What it answered: ``{"answer": {"probabilities": {option: probability}}}``.
+    body : object
+        What came: ``{"answers": {"answer": {"probabilities": {option: probability}}}}``, perhaps
+        with ``usage``.
     options : Options
         The options.
-    usage : object, default=None
-        What it says of tokens.
 
     Returns
     -------
     reply : Reply
         Without a price. "unparsable" unless every option has a probability and their sum is 1
-        to 0.001; then they are divided by it.
+        to 0.001; then they are divided by it. The text is what was answered, or the reason and
+        all that came.
     """
-    given = _dict(_dict(_dict(answers).get("answer")).get("probabilities"))
-    text = shorten(json.dumps(answers, default=str), 2000)
-    n_input, n_output = (_count(_dict(usage).get(f"{way}_tokens")) for way in ("input", "output"))
-    unparsable = Reply(Outcome.UNPARSABLE, None, None, text, n_input, n_output)
-    shares: list[Any] = [given.get(option) for option in options.texts]
-    valid = len(given) == len(shares) and all(_is_number(s) and 0 <= s <= 1.001 for s in shares)
-    if not valid or abs(sum(shares) - 1.0) > 1e-3:
-        return unparsable
-    total = sum(shares)
-    shares = [share / total for share in shares]
+    usage = _dict(_dict(body).get("usage"))
+    n_input, n_output = (_count(usage.get(f"{way}_tokens")) for way in ("input", "output"))
+    shares = _read_shares(body, options)
+    if isinstance(shares, str):
+        text = f"{shares}: {_write(body)}"
+        return Reply(Outcome.UNPARSABLE, None, None, text, n_input, n_output)
     best = max(range(len(shares)), key=shares.__getitem__)
     probabilities = dict(zip(options.labels, shares, strict=True))
+    text = _write(body["answers"])
     return Reply(Outcome.OK, options.labels[best], probabilities, text, n_input, n_output)
+
+
+def _read_shares(body: Any, options: Options) -> list[float] | str:
+    """Take the probabilities of the options, or say why there are none."""
+    if not isinstance(body, dict) or "answers" not in body:
+        return 'no "answers"'
+    given = _dict(_dict(body["answers"]).get("answer")).get("probabilities")
+    if not isinstance(given, dict):
+        return 'no "probabilities" of "answer"'
+    if set(given) != set(options.texts):
+        return f"probabilities of {shorten(str([*given]))}, not of {shorten(str(options.texts))}"
+    if not all(map(_is_number, given.values())):
+        return "probabilities that are no numbers"
+    shares = [float(given[option]) for option in options.texts]
+    if not all(0 <= share <= 1.001 for share in shares):
+        return "probabilities that are not between 0 and 1"
+    total = sum(shares)
+    if abs(total - 1.0) > 1e-3:
+        return f"probabilities whose sum is {total:.4g}"
+    return [share / total for share in shares]
+
+
+def _write(value: Any) -> str:
+    return shorten(json.dumps(value, default=str), 2000)
 
 
 def _content(content: Any) -> str | None:
@@ -254,4 +276,4 @@ def _count(value: Any) -> int | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)

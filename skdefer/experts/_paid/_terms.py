@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import threading
+import warnings
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skdefer.calling._breaker import CircuitBreaker
-from skdefer.calling._endpoint import check_url
+from skdefer.calling._endpoint import check_url, check_variable
 from skdefer.calling._price import CallPrice
 from skdefer.calling._rate import RateLimiter
 from skdefer.calling._store import AnswerStore
+from skdefer.exceptions import OutOfLabelsWarning
 from skdefer.experts._base import Expert
 from skdefer.experts._options import Options
 
@@ -160,8 +162,21 @@ class Terms(Expert, BaseEstimator):
 
     @store.setter
     def store(self, value: Any) -> None:
-        self._given["store"] = value
         self._store = value if isinstance(value, AnswerStore) else AnswerStore(value)
+        if value is not self._store and value is not None:
+            # The same file for copies and pickles, whatever their working folder.
+            value = str(self._store.path) if isinstance(value, str) else self._store.path
+        self._given["store"] = value
+
+    @property
+    def key_variable(self) -> str | None:
+        """The name of the environment variable that holds the key."""
+        return self._given.get("key_variable")
+
+    @key_variable.setter
+    def key_variable(self, value: str | None) -> None:
+        check_variable(value)  # before it can be shown
+        self._given["key_variable"] = value
 
     @property
     def paid(self) -> bool:  # type: ignore[override]
@@ -218,6 +233,12 @@ class Terms(Expert, BaseEstimator):
                 "base_url has a part after '?' or '#'; expected the address that paths are added "
                 "to, such as 'https://host.example/v1'."
             )
+        for path in ("/chat/completions", "/systemone"):
+            if (base := str(self.base_url).rstrip("/")).endswith(path):
+                raise ValueError(
+                    f"base_url ends in {path!r}, which is added to it. Pass "
+                    f"{base.removesuffix(path)!r}."
+                )
         for name in self.extra_headers or {}:
             if _SECRET.search(name):
                 raise ValueError(
@@ -283,13 +304,45 @@ class Terms(Expert, BaseEstimator):
         -------
         expert : expert
             A copy that shares the store, or the expert itself.
+
+        Raises
+        ------
+        ValueError
+            If none of the options is a class.
+
+        Warns
+        -----
+        OutOfLabelsWarning
+            If some are not.
         """
         if self.classes is not None:
+            self._compare_options(np.asarray(classes).tolist())
             return self
         new = self.__sklearn_clone__()
         new._bound = np.asarray(classes)
         new._options()  # refuses what can't be told apart, before anything is asked
         return new
+
+    def _compare_options(self, classes: list[Any]) -> None:
+        """Refuse options that are no classes at all, and tell of some that are not."""
+        options = Options(self.classes).labels
+        strangers = [option for option in options if option not in classes]
+        if len(strangers) == len(options):
+            alike = {str(option) for option in options} & {str(label) for label in classes}
+            types = sorted({type(label).__name__ for label in options})
+            hint = f" They are written alike, but these are {', '.join(types)}." if alike else ""
+            raise ValueError(
+                f"classes={options[:5]} of expert {self.name!r} has none of the estimator's "
+                f"classes, {classes[:5]}.{hint} Pass the estimator's, or none: then the expert is "
+                "told."
+            )
+        if strangers:
+            warnings.warn(
+                f"classes= of expert {self.name!r} has {strangers[:5]}, which the estimator does "
+                "not know: such answers count as wrong in fit and as missing in predict.",
+                OutOfLabelsWarning,
+                stacklevel=5,
+            )
 
     def cache_key(self) -> str | None:
         """Name the version; the answers themselves are kept by ``store``."""

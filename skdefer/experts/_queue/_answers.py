@@ -44,6 +44,8 @@ class Ruling:
     ----------
     answers : dict of str to Given
         The answer that stands for each case, a label.
+    n_answers : int
+        Answers that came, blanks left out.
     n_blank : int
         Cases without an answer.
     out_of_labels : dict of str to object
@@ -55,6 +57,7 @@ class Ruling:
     """
 
     answers: dict[str, Given] = field(default_factory=dict)
+    n_answers: int = 0
     n_blank: int = 0
     out_of_labels: dict[str, Any] = field(default_factory=dict)
     conflicting: dict[str, list[Any]] = field(default_factory=dict)
@@ -80,6 +83,8 @@ class ImportSummary:
     conflicting : dict of str to list
         Different answers to one case: the newest stands where all have times, and else none; one
         that an earlier import brought stays, unless ``replace=True``.
+    not_replaced : list of str
+        Those of ``conflicting`` that kept the answer of an earlier import.
     """
 
     n_imported: int
@@ -88,22 +93,35 @@ class ImportSummary:
     unknown: list[str] = field(default_factory=list)
     out_of_labels: dict[str, Any] = field(default_factory=dict)
     conflicting: dict[str, list[Any]] = field(default_factory=dict)
+    not_replaced: list[str] = field(default_factory=list)
 
     @property
     def complaint(self) -> str:
         """What needs somebody's attention, in a sentence; empty if nothing does."""
         parts = []
         if self.unknown:
-            parts.append(f"{len(self.unknown)} for unknown cases, such as {self.unknown[:3]}")
+            parts.append(
+                f"{len(self.unknown)} for unknown cases, such as {self.unknown[:3]}, left out"
+            )
         if self.out_of_labels:
             shown = sorted({repr(a) for a in self.out_of_labels.values()})[:3]
             parts.append(
                 f"{len(self.out_of_labels)} that are none of the classes, such as "
-                f"{', '.join(shown)}"
+                f"{', '.join(shown)}, left out"
             )
-        if self.conflicting:
-            rivals = list(self.conflicting.items())[:3]
-            parts.append(f"different ones for {len(self.conflicting)} cases, such as {rivals}")
+        kept = {case: self.conflicting[case] for case in self.not_replaced}
+        if kept:
+            parts.append(
+                f"other ones for {len(kept)} cases that have an answer already, such as "
+                f"{list(kept.items())[:3]}, left out: to correct answers, import them with "
+                "replace=True"
+            )
+        rivals = [pair for pair in self.conflicting.items() if pair[0] not in kept]
+        if rivals:
+            parts.append(
+                f"different ones for {len(rivals)} cases, such as {rivals[:3]}: the newest stands "
+                "if all have times, else the case stays open"
+            )
         return "; ".join(parts)
 
 
@@ -127,6 +145,7 @@ def rule(given: Iterable[Given], options: Options) -> Ruling:
         by_case.setdefault(one.case, []).append(one)
     for case, ones in by_case.items():
         filled = [one for one in ones if not _is_blank(one.answer)]
+        ruling.n_answers += len(filled)
         read = [(one, find_label(one.answer, options)) for one in filled]
         odd = [one.answer for one, found in read if found is None]
         labelled = [one._replace(answer=options.labels[i]) for one, i in read if i is not None]

@@ -9,16 +9,13 @@ from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from scipy import sparse
-
 from skdefer.calling._store import AnswerStore
-from skdefer.experts._paid._prompt import read_states
 from skdefer.experts._queue._answers import ImportSummary, Ruling
-from skdefer.utils._rows import array_of_rows, row_keys
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
+
+    from pandas import DataFrame
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS cases (
@@ -46,7 +43,16 @@ _TABLES = (
         expert TEXT NOT NULL PRIMARY KEY,
         labels TEXT NOT NULL
     ) WITHOUT ROWID""",
+    # Columns of frames in the order in which rows were digested, so that they are found again.
+    """CREATE TABLE IF NOT EXISTS case_columns (
+        place INTEGER PRIMARY KEY,
+        expert TEXT NOT NULL,
+        version TEXT NOT NULL,
+        names TEXT NOT NULL,
+        UNIQUE (expert, version, names)
+    )""",
 )
+_KEEP_COLUMNS = "INSERT OR IGNORE INTO case_columns (expert, version, names) VALUES (?, ?, ?)"
 _MINE = "expert = ? AND version = ?"
 
 
@@ -90,15 +96,32 @@ class CaseTable:
             with self._open(write=True):
                 pass
         with self.store.transaction(write=write) as connection:
-            if write:
+            if write and not _all_there(connection):
                 for table in _TABLES:
                     connection.execute(table)
+                _read_columns(connection)
             yield connection
 
     def _is_there(self) -> bool:
-        query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('cases', 'case_labels')"
         with self.store.transaction(write=False) as connection:
-            return connection.execute(query).fetchone()[0] == len(_TABLES)
+            return _all_there(connection)
+
+    def layouts(self) -> list[tuple[str, ...]]:
+        """List the columns of the cases so far, in the order in which they were digested."""
+        with self._open(write=False) as connection:
+            found = connection.execute(
+                f"SELECT names FROM case_columns WHERE {_MINE} ORDER BY place", self.mine
+            ).fetchall()
+        return [tuple(json.loads(names)) for (names,) in found]
+
+    def count(self) -> dict[str, int]:
+        """Count the cases by state."""
+        with self._open(write=False) as connection:
+            return dict(
+                connection.execute(
+                    f"SELECT state, COUNT(*) FROM cases WHERE {_MINE} GROUP BY state", self.mine
+                )
+            )
 
     def answers(self, rows: Iterable[bytes]) -> dict[bytes, Any]:
         """Look up rows that are on the table: an answer, or None, each."""
@@ -120,6 +143,7 @@ class CaseTable:
         *,
         capacity: int | None,
         labels: Sequence[Any] | None,
+        layout: Sequence[str] | None = None,
     ) -> int:
         """Put rows on the table, the first ones first, as far as there is room.
 
@@ -129,6 +153,7 @@ class CaseTable:
             How many rows found no room.
         """
         now, n_left = _now(), 0
+        n_added = 0
         with self._open(write=True) as connection:
             if labels is not None:
                 connection.execute(
@@ -159,6 +184,9 @@ class CaseTable:
                     ),
                 )
                 n_open += added.rowcount  # 0: another process was faster
+                n_added += added.rowcount
+            if layout is not None and n_added:
+                connection.execute(_KEEP_COLUMNS, (*self.mine, _as_json(layout)))
         return n_left
 
     def _name(self, row: bytes) -> str:
@@ -180,8 +208,10 @@ class CaseTable:
             for case, content, route, reason, answer, confidence in found
         ]
 
-    def history(self) -> list[tuple[Any, ...]]:
-        """List what became of each case, without its content."""
+    def history(self) -> DataFrame:
+        """Tell what became of each case, without its content: see ``QueueExpert.cases``."""
+        import pandas as pd
+
         with self._open(write=False) as connection:
             found = connection.execute(
                 'SELECT "case", state, deferred_at, answered_at, answer, answered_by, seconds,'
@@ -189,7 +219,18 @@ class CaseTable:
                 " ORDER BY place",
                 self.mine,
             ).fetchall()
-        return [(*f[:4], _read(f[4]), *f[5:9], _read(f[9]), f[10]) for f in found]
+        columns = [
+            *("case", "state", "deferred", "answered", "answer", "answered_by", "seconds"),
+            *("route", "reason", "model_answer", "model_confidence"),
+        ]
+        read = [(*f[:4], _read(f[4]), *f[5:9], _read(f[9]), f[10]) for f in found]
+        table = pd.DataFrame(read, columns=columns, dtype=object).set_index("case")
+        for time in ("deferred", "answered"):
+            table[time] = pd.to_datetime(table[time], utc=True, format="ISO8601")
+        for number in ("seconds", "model_confidence"):
+            table[number] = table[number].astype(float)
+        table.insert(3, "waited", table["answered"] - table["deferred"])
+        return table
 
     def labels(self) -> list[Any] | None:
         """Read the classes of the estimator that handed rows over; None: nobody has yet."""
@@ -210,7 +251,7 @@ class CaseTable:
             Whether another answer takes the place of the one that a case has.
         """
         n_imported = n_unchanged = 0
-        unknown, conflicting = [], dict(ruling.conflicting)
+        unknown, kept, conflicting = [], [], dict(ruling.conflicting)
         now = _now()
         with self._open(write=True) as connection:
             known = dict(
@@ -224,6 +265,7 @@ class CaseTable:
                     n_unchanged += 1
                 elif before is not None and not replace:
                     conflicting[case] = [_read(before), given.answer]
+                    kept.append(case)
                 else:
                     connection.execute(
                         "UPDATE cases SET state = 'answered', answer = ?, answered_at = ?,"
@@ -239,6 +281,7 @@ class CaseTable:
             unknown=sorted(set(unknown)),
             out_of_labels={c: a for c, a in ruling.out_of_labels.items() if c in known},
             conflicting={c: a for c, a in conflicting.items() if c in known},
+            not_replaced=kept,
         )
 
     def withdraw(self, cases: Sequence[str]) -> tuple[int, list[str]]:
@@ -268,87 +311,21 @@ class CaseTable:
         return n_withdrawn, unknown
 
 
-def read_rows(X: Any, columns: Sequence[str] | None) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """Digest what people see of each row, and lay it out for JSON.
-
-    Parameters
-    ----------
-    X : the rows
-        Frame, array, sparse matrix, or texts in a list, a Series or an array.
-    columns : sequence of str or None
-        Those that people see; None: all. Columns of an array are called ``x0``, ``x1``, ...,
-        that of texts ``text``.
-
-    Returns
-    -------
-    keys : list of bytes
-        Digests of the content.
-    contents : list of dict
-        Column -> value.
-
-    Raises
-    ------
-    ValueError
-        If X lacks one of the columns.
-    """
-    frame = X if hasattr(X, "columns") else _as_frame(X)
-    if columns is not None:
-        lacking = [c for c in columns if c not in list(frame.columns)]
-        if lacking:
-            raise ValueError(
-                f"columns has {lacking}, which X lacks; it has {list(map(str, frame.columns))}. "
-                "Name the columns that people are to see; those of an array are x0, x1, ..."
-            )
-        X = frame = frame[list(columns)]
-    return row_keys(X).tolist(), read_states(frame)
+def _all_there(connection: Connection) -> bool:
+    query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN "
+    names = "('cases', 'case_labels', 'case_columns')"
+    return connection.execute(query + names).fetchone()[0] == len(_TABLES)
 
 
-def _as_frame(X: Any) -> Any:
-    import pandas as pd
-
-    array = X.toarray() if sparse.issparse(X) else array_of_rows(X)
-    names = ["text"]
-    if array.ndim > 1:
-        array = array.reshape(len(array), -1)
-        names = [f"x{i}" for i in range(array.shape[1])]
-    # Texts stay objects: a column of strings refuses some of them.
-    dtype = None if array.dtype.kind in "biuf" else object
-    return pd.DataFrame(array, columns=names, dtype=dtype)
-
-
-def read_whys(explanation: Any, n_rows: int, name: str) -> tuple[list[Why], np.ndarray]:
-    """Read a frame of ``explain_defer``: what is shown of it, and the gain of asking.
-
-    Parameters
-    ----------
-    explanation : DataFrame of length n_rows, or None
-        Why rows were handed over.
-    n_rows : int
-        How many rows were.
-    name : str
-        Of the expert; by another name in the frame, the gain is that of the route.
-
-    Returns
-    -------
-    whys : list of Why
-    gain : ndarray of shape (n_rows,)
-        Zeros where nothing is known.
-    """
-    if explanation is None:
-        return [Why()] * n_rows, np.zeros(n_rows)
-    nothing = [None] * n_rows
-    shown = [
-        explanation[field].tolist() if field in explanation else nothing for field in Why._fields
-    ]
-    own = f"score_{name}"
-    if own in explanation.columns:
-        gain = explanation[own].to_numpy(dtype=float)
-    else:
-        columns = [f"score_{route}" for route in shown[0]]
-        gain = np.array(
-            [explanation[c].iloc[i] if c in explanation else 0.0 for i, c in enumerate(columns)]
-        )
-    return [Why(*facts) for facts in zip(*shown, strict=True)], gain
+def _read_columns(connection: Connection) -> None:
+    """Take the columns of cases that were put on a list before the order was of no account."""
+    found = connection.execute(
+        "SELECT expert, version, content FROM cases WHERE content IS NOT NULL ORDER BY place"
+    )
+    layouts = {(expert, version, tuple(json.loads(content))) for expert, version, content in found}
+    for expert, version, names in layouts:
+        if names != ("text",):  # of a list, most likely; alone it has no order
+            connection.execute(_KEEP_COLUMNS, (expert, version, _as_json(names)))
 
 
 def _now() -> str:

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skdefer.calling._store import AnswerStore
-from skdefer.exceptions import CapacityWarning, CaseImportWarning
-from skdefer.experts._base import Expert
+from skdefer.exceptions import CapacityWarning, CaseColumnsWarning, FailedCallsWarning
 from skdefer.experts._options import Options
-from skdefer.experts._queue._answers import Given, ImportSummary, rule
-from skdefer.experts._queue._cases import Case, CaseTable, read_rows, read_whys
-from skdefer.experts._queue._label_studio import read_tasks, write_config, write_tasks
-from skdefer.experts._queue._sheets import read_sheet, write_sheet
+from skdefer.experts._paid._prompt import is_blank
+from skdefer.experts._queue._exchange import ExchangedList
+from skdefer.experts._queue._rows import Rows, read_rows, read_whys, take_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FATE = (
-    "They are left out, except the newest of different ones where all have times. The summary has "
-    "them all; to correct an answer, import it with replace=True."
-)
 
-
-class QueueExpert(Expert):
+class QueueExpert(ExchangedList):
     """People with a work list: what they are asked today they answer tomorrow.
 
     A row that is handed over is put on a list of cases and has no answer yet, so
     ``on_missing="model"`` lets the model answer meanwhile. The list is exported, people fill it in,
     and their answers are imported; from then on ``predict`` has them. A row that is on the list,
-    answered or not, is never put there again: rows with the same content are one case.
+    answered or not, is never put there again: rows with the same content are one case, whatever
+    the order of their columns. Rows without any content (blank, or missing in all columns) are not
+    put there, with one :class:`~skdefer.exceptions.FailedCallsWarning`.
 
     Whatever asks an expert puts rows on the list: ``predict``, ``score``, ``ask_experts``, and
     ``fit`` where there is no record, within ``max_queries``. :meth:`look_up` only reads.
@@ -61,7 +56,9 @@ class QueueExpert(Expert):
         The most rows that ``fit`` may put on the list, for an expert without a record.
     columns : sequence of str, default=None
         The columns of X that people see; others are neither stored nor exported, and rows that
-        differ in them alone are one case. Columns of an array are ``x0``, ``x1``, ...; None: all.
+        differ in them alone are one case. Columns of an array are ``x0``, ``x1``, ...; None: all
+        of the first frame. A later frame that has more is read without them, one that lacks some
+        makes every row a new case, both with a :class:`~skdefer.exceptions.CaseColumnsWarning`.
     classes : sequence of labels, default=None
         The possible answers; None: those of the estimator that hands rows over.
     show_model_answer : bool, default=False
@@ -87,6 +84,7 @@ class QueueExpert(Expert):
     reads_explanation = True
     holds_capacity = True
     paid = True
+    limits = ("max_queries",)
 
     def __init__(
         self,
@@ -123,8 +121,19 @@ class QueueExpert(Expert):
         return bound
 
     @property
-    def _table(self) -> CaseTable:
-        return CaseTable(self.store, str(self.name), self.version or "")
+    def why_silent(self) -> str:
+        """What to do where ``fit`` had no answer; see :meth:`Expert.why_silent`."""
+        n_open = self._table.count().get("open", 0)
+        if not n_open:
+            return f"The list of {self.name!r} has no answer to these rows, and no open case."
+        return (
+            f"The list of {self.name!r} has {n_open} open cases: have them answered, import the "
+            "answers and fit again."
+        )
+
+    def check_rows(self, X: Any) -> None:
+        """Refuse rows that lack one of ``columns``; see :meth:`Expert.check_rows`."""
+        take_columns(X, self.columns)
 
     # -- the list -------------------------------------------------------------------------
 
@@ -143,10 +152,24 @@ class QueueExpert(Expert):
         -------
         answers : ndarray of shape (n_rows,), dtype object
             Labels, None where there is none yet.
+
+        Raises
+        ------
+        ValueError
+            If X lacks one of ``columns``, or a text is missing (None, NaN).
         """
-        keys, contents = read_rows(X, self.columns)
-        known = self._table.answers(keys)
-        first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in known}
+        rows, known = self._find(X)
+        keys, contents = rows.keys, rows.contents
+        new = [i for i, key in enumerate(keys) if key not in known]
+        blank = {i for i in new if is_blank(contents[i])}
+        if blank:
+            warnings.warn(
+                f"{len(blank)} of {len(keys)} rows have no content (blank or missing), so they "
+                f"were not put on the list of {self.name!r} and have no answer.",
+                FailedCallsWarning,
+                stacklevel=2,
+            )
+        first = {keys[i]: i for i in reversed(new) if i not in blank}
         if first:
             whys, gain = read_whys(explanation, len(keys), str(self.name))
             order = sorted(first.values(), key=lambda i: (-gain[i], i))
@@ -156,6 +179,7 @@ class QueueExpert(Expert):
                 [whys[i] for i in order],
                 capacity=self.capacity,
                 labels=None if self._options is None else self._options.labels,
+                layout=rows.layout,
             )
             if n_left:
                 warnings.warn(
@@ -180,9 +204,16 @@ class QueueExpert(Expert):
         answers : ndarray of shape (n_rows,), dtype object
             Labels, None where there is none: ``expert_predictions`` for a new ``fit``.
         """
-        keys, _ = read_rows(X, self.columns)
-        known = self._table.answers(keys)
-        return np.fromiter(map(known.get, keys), dtype=object, count=len(keys))
+        rows, known = self._find(X)
+        return np.fromiter(map(known.get, rows.keys), dtype=object, count=len(rows.keys))
+
+    def _find(self, X: Any) -> tuple[Rows, dict[bytes, Any]]:
+        """Read rows, and what is known of those that are on the list."""
+        rows = read_rows(X, self.columns, self._table.layouts())
+        if rows.note:
+            message = f"The list of {self.name!r}: {rows.note}"
+            warnings.warn(message, CaseColumnsWarning, stacklevel=3)
+        return rows, self._table.answers(rows.keys)
 
     def cases(self) -> pd.DataFrame:
         """Tell what became of each case, without what was in it.
@@ -195,20 +226,7 @@ class QueueExpert(Expert):
             ``seconds`` (where Label Studio told who took how long), ``route``, ``reason``,
             ``model_answer``, ``model_confidence``. In the order in which they came.
         """
-        import pandas as pd
-
-        columns = [
-            *("case", "state", "deferred", "answered", "answer", "answered_by", "seconds"),
-            *("route", "reason", "model_answer", "model_confidence"),
-        ]
-        history = pd.DataFrame(self._table.history(), columns=columns, dtype=object)
-        table = history.set_index("case")
-        for time in ("deferred", "answered"):
-            table[time] = pd.to_datetime(table[time], utc=True, format="ISO8601")
-        for number in ("seconds", "model_confidence"):
-            table[number] = table[number].astype(float)
-        table.insert(3, "waited", table["answered"] - table["deferred"])
-        return table
+        return self._table.history()
 
     def withdraw(self, cases: Iterable[str]) -> int:
         """Take open cases off the list, and delete their content from it.
@@ -231,186 +249,3 @@ class QueueExpert(Expert):
         if unknown:
             self._warn(f"{len(unknown)} unknown cases were left out, such as {unknown[:3]}.")
         return n_withdrawn
-
-    # -- to people, and back ----------------------------------------------------------------
-
-    def export_csv(self, path: str | Path, *, only_open: bool = True) -> int:
-        """Write the list to a file that spreadsheet programs open.
-
-        The columns are ``case``, those of the row (``X.answer`` and so on where they share a name
-        with one of the others), ``route``, ``reason``, ``model_answer`` and ``model_confidence``
-        with ``show_model_answer``, and ``answer``, to be filled in. A text that a program might run
-        as a formula gets an apostrophe in front.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A new file.
-        only_open : bool, default=True
-            Whether to leave out cases that have an answer.
-
-        Returns
-        -------
-        n_cases : int
-            How many were written.
-
-        Raises
-        ------
-        FileExistsError
-            If there is such a file: it may hold answers that nobody has imported yet.
-        """
-        return self._export(write_sheet, path, only_open)
-
-    def export_label_studio(self, path: str | Path, *, only_open: bool = True) -> int:
-        """Write the list as tasks to import into a Label Studio project.
-
-        Set the project up with :meth:`label_studio_config`. A task has the data ``case``, ``text``
-        (the row, a line per column), ``reason`` and ``route``; with ``show_model_answer`` also the
-        model's answer as a prediction.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A new file.
-        only_open : bool, default=True
-            As in :meth:`export_csv`.
-
-        Returns
-        -------
-        n_cases : int
-            How many were written.
-
-        Raises
-        ------
-        FileExistsError
-            If there is such a file.
-        """
-        return self._export(write_tasks, path, only_open)
-
-    def _export(self, write: Callable[..., None], path: str | Path, only_open: bool) -> int:
-        cases: list[Case] = self._table.listed(only_open=only_open)
-        try:
-            write(cases, Path(path).expanduser(), show_model_answer=self.show_model_answer)
-        except FileExistsError as error:
-            raise FileExistsError(
-                f"{path} is there already, and may hold answers. Import and remove it, or pass "
-                "another name."
-            ) from error
-        return len(cases)
-
-    def label_studio_config(self) -> str:
-        """Write the labelling interface of a Label Studio project: the row, and the classes.
-
-        Returns
-        -------
-        config : str
-            XML, to be pasted into the settings of the project.
-
-        Raises
-        ------
-        ValueError
-            If the classes are not known yet.
-        """
-        return write_config(self._known_options().texts)
-
-    def import_csv(self, path: str | Path, *, replace: bool = False) -> ImportSummary:
-        """Take over the answers from a filled-in :meth:`export_csv`.
-
-        A spreadsheet program may have changed the encoding (UTF-8 or UTF-16), the separator
-        (comma, semicolon or tab) and the other columns. Answers are read with some tolerance: case,
-        outer spaces and quotes don't count, and ``1.0`` is the class 1.
-
-        Parameters
-        ----------
-        path : str or path-like
-            With the columns ``case`` and ``answer``.
-        replace : bool, default=False
-            Whether another answer takes the place of the one that a case has already.
-
-        Returns
-        -------
-        summary : ImportSummary
-            What was imported, and what was not, and why; the latter is also told in one warning.
-
-        Raises
-        ------
-        ValueError
-            If the file is something else; nothing is imported then.
-        """
-        return self._import(read_sheet(Path(path).expanduser()), replace)
-
-    def import_label_studio(self, path: str | Path, *, replace: bool = False) -> ImportSummary:
-        """Take over the answers from what Label Studio exports, as JSON or JSON-MIN.
-
-        Of several annotations of a task the newest stands. Skipped tasks stay open.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The exported file.
-        replace : bool, default=False
-            As in :meth:`import_csv`.
-
-        Returns
-        -------
-        summary : ImportSummary
-            As in :meth:`import_csv`.
-
-        Raises
-        ------
-        ValueError
-            If the file is something else; nothing is imported then.
-        """
-        return self._import(read_tasks(Path(path).expanduser()), replace)
-
-    def import_answers(self, answers: Any, *, replace: bool = False) -> ImportSummary:
-        """Take over answers from memory.
-
-        Parameters
-        ----------
-        answers : mapping, Series or DataFrame
-            Case -> answer; a Series is indexed by case; a frame has a column ``answer`` and is
-            indexed by case, or has a column ``case``.
-        replace : bool, default=False
-            As in :meth:`import_csv`.
-
-        Returns
-        -------
-        summary : ImportSummary
-            As in :meth:`import_csv`.
-
-        Raises
-        ------
-        TypeError
-            For anything else.
-        """
-        if hasattr(answers, "columns") and "answer" in answers.columns:
-            table = answers.set_index("case") if "case" in answers.columns else answers
-            answers = table["answer"]
-        if not isinstance(answers, Mapping) and not hasattr(answers, "items"):
-            raise TypeError(
-                f"answers is a {type(answers).__name__}; expected a mapping of cases to answers, a "
-                "Series indexed by case, or a DataFrame with the columns 'case' and 'answer'."
-            )
-        return self._import([Given(str(case), answer) for case, answer in answers.items()], replace)
-
-    def _import(self, given: list[Given], replace: bool) -> ImportSummary:
-        options = self._known_options()
-        summary = self._table.record(rule(given, options), replace=replace)
-        if summary.complaint:
-            self._warn(f"{len(given)} answers came, {summary.complaint}. {_FATE}")
-        return summary
-
-    def _warn(self, message: str) -> None:
-        warnings.warn(f"The list of {self.name!r}: {message}", CaseImportWarning, stacklevel=4)
-
-    def _known_options(self) -> Options:
-        if self._options is not None:
-            return self._options
-        labels = self._table.labels()
-        if labels is None:
-            raise ValueError(
-                f"The classes that {self.name!r} chooses among are not known: no fitted estimator "
-                "has handed it a row yet. Pass QueueExpert(..., classes=...)."
-            )
-        return Options(labels)

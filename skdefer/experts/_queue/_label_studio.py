@@ -6,6 +6,7 @@ The formats are those of https://labelstud.io/guide/tasks and /guide/export.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from xml.sax.saxutils import quoteattr
 
 from skdefer.experts._queue._answers import Given
 from skdefer.experts._queue._cases import Case
+
+# What Label Studio, or the task itself, puts beside the controls of a task in JSON-MIN.
+_NO_CONTROL = {
+    *("case", "text", "reason", "route", "id", "annotator", "annotation_id"),
+    *("created_at", "updated_at", "lead_time"),
+}
 
 _CONFIG = """<View>
   <Style>.htx-text{{ white-space: pre-wrap; }}</Style>
@@ -76,7 +83,7 @@ def _write(content: dict[str, Any]) -> str:
     return "\n".join(f"{name}: {'' if v is None else v}" for name, v in content.items())
 
 
-def read_tasks(path: Path) -> list[Given]:
+def read_tasks(path: Path) -> tuple[list[Given], str]:
     """Read answers from an export, JSON or JSON-MIN.
 
     Skipped tasks and those without an annotation come without an answer; several choices in
@@ -90,6 +97,8 @@ def read_tasks(path: Path) -> list[Given]:
     Returns
     -------
     given : list of Given
+    note : str
+        A sentence on annotations by another control than ours; empty if there is none.
 
     Raises
     ------
@@ -107,13 +116,39 @@ def read_tasks(path: Path) -> list[Given]:
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise ValueError(f"{path.name} is JSON, but no list of objects; {expected}")
     given: list[Given] = []
+    strange: Counter[tuple[str, ...]] = Counter()  # other controls, by annotation
     for i, task in enumerate(tasks):
         data = task.get("data")
         case = (data if isinstance(data, dict) else task).get("case")
         if not isinstance(case, str):
             raise ValueError(f"{path.name} has no 'case' in its object {i}; {expected}")
-        given += _annotations(task, case) if isinstance(data, dict) else [_minimal(task, case)]
-    return given
+        if isinstance(data, dict):
+            given += _annotations(task, case)
+            strange.update(map(_other_controls, _made(task)))
+        else:
+            given.append(_minimal(task, case))
+            strange[() if "answer" in task else tuple(sorted({*task} - _NO_CONTROL))] += 1
+    del strange[()]
+    if not strange:
+        return given, ""
+    names = sorted({name for found in strange for name in found})
+    return given, (
+        f"{strange.total()} annotations have no control named 'answer'; found "
+        f"{', '.join(map(repr, names[:5]))}. Set the project up with label_studio_config(), or "
+        "rename the control in the file."
+    )
+
+
+def _made(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """List the annotations of a task."""
+    return [one for one in task.get("annotations") or () if isinstance(one, dict)]
+
+
+def _other_controls(annotation: dict[str, Any]) -> tuple[str, ...]:
+    """Name the controls of an annotation that has not ours."""
+    regions = [region for region in annotation.get("result") or () if isinstance(region, dict)]
+    names = {str(region.get("from_name")) for region in regions if "from_name" in region}
+    return () if "answer" in names or annotation.get("was_cancelled") else tuple(sorted(names))
 
 
 def _annotations(task: dict[str, Any], case: str) -> list[Given]:
@@ -126,8 +161,7 @@ def _annotations(task: dict[str, Any], case: str) -> list[Given]:
             by=_person(one.get("completed_by")),
             seconds=_seconds(one.get("lead_time")),
         )
-        for one in task.get("annotations") or ()
-        if isinstance(one, dict)
+        for one in _made(task)
     ]
     return found or [Given(case, None)]
 

@@ -15,6 +15,7 @@ _FACTS = ("case", "route", "reason", "model_answer", "model_confidence", "answer
 # A cell that begins with one of these may be run as a formula by whoever opens the file; the
 # apostrophe is among them so that what was put before a cell can be taken away again.
 _UNSAFE = tuple("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20")  # the last four are full-width
+_ZIP = b"PK\x03\x04"  # an .xlsx or .ods file begins like this
 
 
 def protect(text: str) -> str:
@@ -51,7 +52,7 @@ def write_sheet(cases: Sequence[Case], path: Path, *, show_model_answer: bool) -
 
 def _name_columns(columns: Sequence[str]) -> list[str]:
     """Name the columns of the rows, those that facts are called by another way."""
-    return [f"X.{name}" if name in _FACTS else name for name in columns]
+    return [f"X.{name}" if name.strip().casefold() in _FACTS else name for name in columns]
 
 
 def _cell(value: Any) -> Any:
@@ -66,7 +67,8 @@ def read_sheet(path: Path) -> list[Given]:
     Parameters
     ----------
     path : Path
-        With the columns ``case`` and ``answer``; commas, semicolons or tabs between.
+        With the columns ``case`` and ``answer``, in whatever case; commas, semicolons or tabs
+        between.
 
     Returns
     -------
@@ -80,6 +82,11 @@ def read_sheet(path: Path) -> list[Given]:
     import pandas as pd
 
     content = path.read_bytes()
+    if content.startswith(_ZIP):
+        raise ValueError(
+            f"{path.name} is a workbook (a zip archive), not CSV; save it as CSV: in the "
+            "spreadsheet program 'Save as', 'CSV UTF-8'."
+        )
     try:
         coding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = content.decode(coding)
@@ -88,14 +95,16 @@ def read_sheet(path: Path) -> list[Given]:
             f"{path.name} is not in UTF-8 ({error}). Save it as 'CSV UTF-8'; if it is a workbook, "
             "save it as CSV first."
         ) from error
-    text = text.lstrip("\r\n")
-    separator = next((s for s in ",;\t" if {"case", "answer"} <= {*_head(text, s)}), None)
+    text = text.lstrip("\ufeff\r\n")  # a file with a mark may have been given a second one
+    heads = {separator: _head(text, separator) for separator in ",;\t"}
+    separator = next((s for s in heads if _find_columns(heads[s])), None)
     if separator is None:
-        found = _head(text, ",")[:10]
+        found = heads[","][:10]
         raise ValueError(
             f"{path.name} has the columns {found}; expected 'case' and 'answer', as in the file "
             "that export_csv wrote."
         )
+    columns = _find_columns(heads[separator])
     try:
         # Without types: 007 stays 007, and a class may be called "None".
         table = pd.read_csv(
@@ -104,21 +113,30 @@ def read_sheet(path: Path) -> list[Given]:
             dtype=object,
             keep_default_na=False,
             index_col=False,
-            usecols=lambda name: name.strip() in ("case", "answer"),
+            header=0,
+            names=range(len(heads[separator])),
+            usecols=columns,
         )
     except ValueError as error:
         raise ValueError(
             f"{path.name} can't be read as a table ({error}). Save it as 'CSV UTF-8' again."
         ) from error
-    table.columns = [name.strip() for name in table.columns]
-    rows = zip(table["case"], table["answer"], strict=True)
+    rows = zip(*(table[position] for position in columns), strict=True)
     return [Given(case.strip(), answer) for case, answer in rows if case.strip()]
+
+
+def _find_columns(head: list[str]) -> list[int]:
+    """Find case and answer, written like that or else with capitals; empty without both."""
+    folded = [name.casefold() for name in head]
+    if not {"case", "answer"} <= {*folded}:
+        return []
+    return [(head if c in head else folded).index(c) for c in ("case", "answer")]
 
 
 def _head(text: str, separator: str) -> list[str]:
     """Read the names of the columns."""
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        return [name.strip() for name in next(lines, [])]
+        return [name.strip("\ufeff \t\r\n") for name in next(lines, [])]
     except csv.Error:
         return []

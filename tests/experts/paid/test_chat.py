@@ -106,8 +106,12 @@ def test_a_request_that_is_wrong_anyhow_is_no_lesson():
         expert = make(server)
         with pytest.warns(FailedCallsWarning, match="1 bad_request"):
             expert.answers(["abcd"])
-        assert not expert._live.abilities
+        assert ("structured", server.url, "m") not in expert._live.abilities
         assert len(server.bodies) == 2
+        # But the same complaint is not answered by a second call again.
+        with pytest.warns(FailedCallsWarning, match="1 bad_request"):
+            expert.answers(["abc"])
+        assert len(server.bodies) == 3
 
 
 def test_another_model_that_answers_is_named():

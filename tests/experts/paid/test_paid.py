@@ -239,7 +239,7 @@ def test_options_must_be_known(kind, server):
     bound = expert.for_classes(np.array(CLASSES))
     assert bound.answers(ROWS).tolist() == TRUTH
     assert bound.store is expert.store
-    assert make(kind, server.url).for_classes(["x", "y"]).classes == CLASSES
+    assert make(kind, server.url).for_classes(CLASSES[::-1]).classes == CLASSES
     with pytest.raises(ValueError, match="written '1'"):
         expert.for_classes(np.array(["1", 1], dtype=object))
 
@@ -248,7 +248,7 @@ def test_options_must_be_known(kind, server):
 def test_max_cost_stops_in_time_and_nothing_is_lost(kind, server, tmp_path):
     options = {"price": 0.01, "store": tmp_path / "s.sqlite", "n_workers": 2}
     expert = make(kind, server.url, max_cost=0.035, **options)
-    with pytest.raises(BudgetExhaustedError, match="max_cost=0.035 would be exceeded") as error:
+    with pytest.raises(BudgetExhaustedError, match="max_cost=0.035 could be exceeded") as error:
         expert.answers(["", *ROWS])
     assert len(server.bodies) == 3
     partial = error.value.partial.tolist()
@@ -486,9 +486,8 @@ def test_a_system_goes_on_when_the_money_is_spent(server):
     rows, y = texts(80)
     expert = make(ChatExpert, server.url, classes=None, price=0.01, max_cost=0.4)
     base = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    with pytest.raises(BudgetExhaustedError) as error:
+    with pytest.warns(ExpertStoppedWarning, match="40 of 80 rows were bought"):
         DeferralClassifier(base, expert, cv=2).fit(rows, y)
-    assert sum(answer is not None for answer in error.value.answers[:, 0]) == 40
     expert.set_params(max_queries=30, max_cost=0.7)  # those are other rows
     system = DeferralClassifier(base, expert, cv=2, on_missing="model", random_state=0).fit(rows, y)
     more = texts(200, seed=1)[0]

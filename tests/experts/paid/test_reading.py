@@ -193,7 +193,11 @@ YES_NO = Options(["no", "yes"])
 
 def test_a_decision():
     reply = read_decision(
-        decision({"yes": 0.75, "no": 0.2496}), YES_NO, {"input_tokens": 9, "output_tokens": 0}
+        {
+            "answers": decision({"yes": 0.75, "no": 0.2496}),
+            "usage": {"input_tokens": 9, "output_tokens": 0},
+        },
+        YES_NO,
     )
     assert (reply.outcome, reply.answer, reply.input_tokens, reply.output_tokens) == (
         OK,
@@ -224,5 +228,5 @@ def test_a_decision():
     ],
 )
 def test_a_decision_that_makes_no_sense(answers):
-    reply = read_decision(answers, YES_NO)
+    reply = read_decision({"answers": answers}, YES_NO)
     assert (reply.outcome, reply.answer, reply.probabilities) == (UNPARSABLE, None, None)
