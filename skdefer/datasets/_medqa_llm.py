@@ -86,11 +86,14 @@ def load_medqa_llm(
         ``target`` : ndarray of str
             yes, no (or maybe); a letter from A to D in the sets with four options.
         ``expert_predictions`` : DataFrame of object
-            gpt35_cot, gpt4_cot, gpt35_rag, gpt4_rag: a label, or ``"abstain"``.
+            gpt35_cot, gpt4_cot, gpt35_rag, gpt4_rag: a label, or ``"abstain"``, which is no class:
+            as an expert's answer it counts as wrong in ``fit``, as missing in ``predict``, each
+            with an OutOfLabelsWarning that counts them.
         ``right`` : DataFrame of bool
             Whether each of them was right: what a rejector learns, whatever the labels mean.
         ``costs``, ``cost_unit`` : dict, str
-            A hint at prices; see ``DESCR``.
+            A hint at prices, an answer of gpt35_cot being 1; see ``DESCR``. ``cost=`` of a
+            deferral estimator is in wrong answers, so they must be scaled.
         ``question`` : list of str
             The question alone.
         ``topic``, ``qid`` : ndarray of str
@@ -119,6 +122,15 @@ def load_medqa_llm(
     'Are there microbes in human breast milk?'
     >>> bioasq.right.mean().round(2).to_dict()  # doctest: +SKIP
     {'gpt35_cot': 0.74, 'gpt4_cot': 0.84, 'gpt35_rag': 0.9, 'gpt4_rag': 0.93}
+
+    If a wrong answer is as bad as the price of 2,000 answers of gpt35_cot:
+
+    >>> cost = {name: price / 2000 for name, price in bioasq.costs.items()}  # doctest: +SKIP
+    >>> cost  # doctest: +SKIP
+    {'gpt35_cot': 0.0005, 'gpt4_cot': 0.01, 'gpt35_rag': 0.005, 'gpt4_rag': 0.1}
+    >>> clf = DeferralClassifier(model, cost=cost)  # doctest: +SKIP
+    >>> clf.fit(bioasq.data, bioasq.target,  # doctest: +SKIP
+    ...         expert_predictions=bioasq.expert_predictions)
     """
     check_option("task", task, _TASKS)
     names = list(_PRICES)

@@ -67,8 +67,11 @@ ARGUMENTS = {
     "model": "m",
     "prompt": "{age}",
 }
-#: Parameters that are not required, but one of several is.
-NEEDED = {"DecisionExpert": {"model": decide_by_age, "prompt": "{age}"}}
+#: Parameters that are not required, but needed here.
+NEEDED = {
+    "DecisionExpert": {"model": decide_by_age, "prompt": "{age}"},
+    "QueueExpert": {"columns": ["age"]},  # rows come with and without a reader's column
+}
 
 
 def experts():
