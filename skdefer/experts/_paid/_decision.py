@@ -16,6 +16,7 @@ from skdefer.experts._paid._expert import PaidExpert, Question
 from skdefer.experts._paid._prompt import Prompt, read_states
 from skdefer.experts._paid._reading import read_decision
 from skdefer.experts._paid._service import call_service
+from skdefer.utils._folders import find_folder, no_folder
 from skdefer.utils._optional import import_optional
 
 
@@ -248,19 +249,14 @@ class DecisionExpert(PaidExpert):
 
     def _prepare(self) -> None:
         if self._here and not callable(self.model):
-            folder = os.fspath(self.model)
-            if _is_folder(self.model) and not os.path.isdir(folder):
-                raise FileNotFoundError(
-                    f"model={folder!r} is no folder that is there ({os.path.abspath(folder)!r} was "
-                    "looked for). Pass the folder of a saved model, or its name on a hub."
-                )
+            find_folder("model", self.model)
         super()._prepare()
 
     def _pipeline(self) -> Any:
         """Load the model, once for all copies of the expert."""
         if callable(self.model):
             return self.model
-        name = (os.fspath(self.model), repr(self.decision_config))
+        name = (find_folder("model", self.model), repr(self.decision_config))
         if name not in self._live.pipelines:
             transformers = import_optional("transformers", needed_for=type(self).__name__)
             try:
@@ -271,8 +267,8 @@ class DecisionExpert(PaidExpert):
                 if os.path.isdir(name[0]):
                     raise
                 raise FileNotFoundError(
-                    f"model={name[0]!r} is neither a folder that is there nor a model that the hub "
-                    "gives, or that was loaded from there before."
+                    f"model={name[0]!r}: {no_folder(name[0])}, and no model of that name that the "
+                    "hub gives, or that was loaded from there before."
                 ) from error
             except KeyError as error:
                 if "decision" not in str(error):
@@ -282,11 +278,3 @@ class DecisionExpert(PaidExpert):
                     "pass base_url=, the address of a service."
                 ) from error
         return self._live.pipelines[name]
-
-
-def _is_folder(model: Any) -> bool:
-    """Tell a path from a name on a hub, which is "name" or "owner/name"."""
-    if not isinstance(model, str) or model.startswith((".", "~")) or "\\" in model:
-        return True
-    owner, slash, name = model.partition("/")
-    return bool(slash) and (not owner or not name or "/" in name or os.path.isdir(owner))

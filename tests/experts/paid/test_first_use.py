@@ -218,7 +218,7 @@ def test_rows_are_looked_at_before_anything_is_fitted(server):
 @pytest.mark.parametrize("name", ["nothing", "./nothing", "a/b/nothing", "here/nothing", "{}/no"])
 def test_a_folder_that_is_not_there_is_named(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "here").mkdir()
     name = name.format(tmp_path)
     expert = DecisionExpert(name, classes=["a", "b"])
