@@ -170,6 +170,11 @@ def _recorded(args: argparse.Namespace) -> _Run:
         bunch = load_dataset(args.dataset, data_home=args.data_home)
     except (DatasetNotFoundError, ImportError, ValueError) as error:
         raise UsageError(str(error)) from error
+    if not len(bunch.expert_predictions.columns):
+        raise UsageError(
+            f"{args.dataset} has no answers of experts, so there is nothing to hand over to. It is "
+            "there to simulate experts on (see its loader); choose another set."
+        )
     frame, text = _as_frame(bunch.data)
     rows = np.arange(len(frame))
     if len(rows) > args.max_rows:  # of all groups, so that as many as possible are seen

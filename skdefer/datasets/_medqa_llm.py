@@ -128,9 +128,9 @@ def load_medqa_llm(
     >>> cost = {name: price / 2000 for name, price in bioasq.costs.items()}  # doctest: +SKIP
     >>> cost  # doctest: +SKIP
     {'gpt35_cot': 0.0005, 'gpt4_cot': 0.01, 'gpt35_rag': 0.005, 'gpt4_rag': 0.1}
-    >>> clf = DeferralClassifier(model, cost=cost)  # doctest: +SKIP
-    >>> clf.fit(bioasq.data, bioasq.target,  # doctest: +SKIP
-    ...         expert_predictions=bioasq.expert_predictions)
+
+    It goes to ``DeferralClassifier(model, cost=cost)``, the answers to ``fit`` as
+    ``expert_predictions``.
     """
     check_option("task", task, _TASKS)
     names = list(_PRICES)

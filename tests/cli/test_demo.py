@@ -107,7 +107,7 @@ def test_without_matplotlib_the_table_is_still_printed(demo, monkeypatch, tmp_pa
     [
         (["--output", "nowhere/curve.png"], "no folder nowhere"),
         (["--output", "curve.txt"], "extension '.txt'"),
-        (["--dataset", "nonsense"], "expected one of chexpert_readers"),
+        (["--dataset", "nonsense"], "expected one of ade_corpus, chexpert_readers"),
         (["--dataset", "ecg_readers", "--data-home", "nowhere"], "there is no such file"),
         (["--cost", "bob=1"], "--cost names ['bob']"),
     ],
@@ -117,6 +117,16 @@ def test_refusals(demo, options, word):
     assert (code, out) == (2, "")
     assert err.startswith("skdefer demo: error: ")
     assert word in err
+
+
+def test_a_set_without_experts_is_refused(demo, monkeypatch):
+    alone = Bunch(
+        data=pd.DataFrame({"x": [0.0, 1.0]}), expert_predictions=pd.DataFrame(index=[0, 1])
+    )
+    monkeypatch.setattr("skdefer.cli._demo.load_dataset", lambda name, **options: alone)
+    code, _, err = demo("--dataset", "ade_corpus")
+    assert code == 2
+    assert "ade_corpus has no answers of experts" in err
 
 
 def test_an_output_that_cannot_be_written(demo, monkeypatch):
