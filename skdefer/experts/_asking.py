@@ -10,6 +10,7 @@ import numpy as np
 
 from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
+    AnswerStoreError,
     ExpertAnswerError,
     ExpertPredictionsMissingError,
     ExpertStoppedError,
@@ -132,8 +133,9 @@ def _call(name: str, expert: Expert, X: Any, explanation: Any) -> np.ndarray:
     except ExpertAnswerError:
         raise
     except Exception as error:
-        if expert.keeps_answers and isinstance(error, (ValueError, TypeError)):
-            raise ExpertAnswerError(str(error)) from error  # it says what to do about X, or itself
+        ours = isinstance(error, (ValueError, TypeError, AnswerStoreError, ImportError, OSError))
+        if expert.keeps_answers and ours:  # it says what to do about X, its store or itself
+            raise ExpertAnswerError(str(error)) from error
         what = f"{type(error).__name__}: {error}".rstrip(" .:")
         raise ExpertAnswerError(
             f"Expert {name!r} failed on a batch of {n_rows} rows: {what}. "

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from skdefer.calling._store import AnswerStore
 from skdefer.exceptions import (
+    AnswerStoreError,
     ExpertAnswerError,
     ExpertPredictionsMissingError,
     ExpertStoppedError,
@@ -136,7 +137,9 @@ def test_an_error_ends_with_one_stop(text):
         ask_for(None, expert=CallableExpert(broke))
 
 
-@pytest.mark.parametrize("kind", [ValueError, TypeError])
+@pytest.mark.parametrize(
+    "kind", [ValueError, TypeError, AnswerStoreError, ImportError, FileNotFoundError]
+)
 def test_what_an_expert_with_a_store_refuses_stands_alone(kind):
     class Keeper(Expert):
         keeps_answers = True
